@@ -1,0 +1,155 @@
+//! What a target promises: the limits, the expected answers, and how its jobs are told apart.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::event::ExitStatus;
+use super::signal::Signal;
+use super::time::duration_ms;
+
+/// What is expected of the target. A recorded history can be judged again under another one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Contract {
+    /// The time from the signal within which the target exits.
+    #[serde(rename = "deadline_ms", with = "duration_ms")]
+    pub deadline: Duration,
+    /// The time from the signal after which no new connection is taken.
+    #[serde(rename = "refuse_within_ms", with = "duration_ms")]
+    pub refuse_within: Duration,
+    /// The time from the signal after which no job starts.
+    #[serde(rename = "jobs_stop_within_ms", with = "duration_ms")]
+    pub jobs_stop_within: Duration,
+    /// Where the kernel can't be asked: how long before the signal a request must have been sent
+    /// to count as held by the program.
+    #[serde(rename = "inference_margin_ms", with = "duration_ms")]
+    pub inference_margin: Duration,
+    /// How late the harness may have been before a trial of its proves nothing.
+    #[serde(rename = "lag_limit_ms", with = "duration_ms")]
+    pub lag_limit: Duration,
+    /// The expected ends of the process; empty for the default (see [`ExpectedExit`]).
+    #[serde(default)]
+    pub expect_exit: Vec<ExpectedExit>,
+    /// The status that a draining server answers new requests with, when it says so.
+    pub draining_status: u16,
+    /// What the answers look like when nothing is wrong, by template number.
+    pub requests: Vec<ExpectedResponse>,
+    /// How jobs are told apart in the output.
+    pub jobs: JobPatterns,
+}
+
+/// The answer to one request as it was before any signal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedResponse {
+    /// The request as people name it: `GET /sleep?ms=900`.
+    pub name: String,
+    /// The status code.
+    pub status: u16,
+    /// The body, where it was the same each time it was asked for.
+    #[serde(default)]
+    pub body: Option<ExpectedBody>,
+    /// How long it took, alone on a quiet target.
+    #[serde(rename = "usual_ms", with = "duration_ms")]
+    pub usual: Duration,
+}
+
+/// A body that is the same each time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedBody {
+    /// Its length in bytes.
+    pub length: u64,
+    /// The first eight bytes of its SHA-256.
+    pub sha256_prefix: u64,
+}
+
+/// Regular expressions for the lines that announce jobs, each with a group named `id`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPatterns {
+    /// A line that says that a job has started.
+    pub start: Vec<String>,
+    /// A line that says that a job has finished, or was handed over.
+    pub finish: Vec<String>,
+    /// Whether the user named them. Defaults that match nothing mean that there are no jobs;
+    /// declared patterns that match nothing mean that nothing was shown.
+    pub declared: bool,
+}
+
+impl JobPatterns {
+    /// The lines of the slides and of the reference server.
+    ///
+    /// The slides' jobs run turn after turn until their context is done. A finished turn
+    /// (`[heavy job] Done`) is followed at once by the next, so it shows that the job is running;
+    /// `[heavy job] ctx Done` is its end.
+    pub fn usual() -> Self {
+        Self {
+            start: vec![
+                r"\bjob id=(?P<id>\S+) started\b".into(),
+                r"\[(?P<id>[^\]]*job)\] Done\s*$".into(),
+            ],
+            finish: vec![
+                r"\bjob id=(?P<id>\S+) finished\b".into(),
+                r"\[(?P<id>[^\]]*job)\] ctx Done\s*$".into(),
+            ],
+            declared: false,
+        }
+    }
+}
+
+/// One way for the process to end that is all right: `0`, `143` or `signal:TERM`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
+pub enum ExpectedExit {
+    /// It exits with this status.
+    Code(i32),
+    /// This signal ends it.
+    Signal(Signal),
+}
+
+impl ExpectedExit {
+    /// Whether the process ended this way.
+    pub fn matches(self, status: ExitStatus) -> bool {
+        match self {
+            ExpectedExit::Code(code) => status.code == Some(code),
+            ExpectedExit::Signal(signal) => status.signal == Some(signal),
+        }
+    }
+}
+
+impl fmt::Display for ExpectedExit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExpectedExit::Code(code) => write!(f, "{code}"),
+            ExpectedExit::Signal(signal) => write!(f, "signal:{signal}"),
+        }
+    }
+}
+
+impl FromStr for ExpectedExit {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(name) = text.strip_prefix("signal:") {
+            return name.parse().map(ExpectedExit::Signal).map_err(|e| format!("{e}"));
+        }
+        match text.parse() {
+            Ok(code @ 0..=255) => Ok(ExpectedExit::Code(code)),
+            _ => Err(format!("{text:?} is no exit status: use 0 to 255, or signal:TERM")),
+        }
+    }
+}
+
+impl TryFrom<String> for ExpectedExit {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<ExpectedExit> for String {
+    fn from(exit: ExpectedExit) -> String {
+        exit.to_string()
+    }
+}

@@ -1,0 +1,358 @@
+//! What was observed in a trial: facts only, grouped by who observed them.
+//!
+//! Nothing here says what a fact means. A completed handshake is recorded as such, never as an
+//! accepted request: the kernel completes handshakes for servers that accept nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::signal::Signal;
+use super::time::{Nanos, duration_ms};
+
+/// The place of an event in its history, counted from 0.
+pub type EventIndex = u32;
+/// The number of a connection within its trial.
+pub type ConnectionId = u32;
+/// The number of a request within its trial.
+pub type RequestId = u32;
+
+/// One line of a history: what happened, and when it was written down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When the recorder wrote it down. Records of clients carry the instants of their steps.
+    pub at: Nanos,
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// The facts, by observer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum EventKind {
+    // ---- the target --------------------------------------------------------------------------
+    /// The target's first process runs.
+    Spawned {
+        /// Its process id.
+        pid: u32,
+    },
+    /// The target answered the readiness request.
+    Ready {
+        /// Where it listens.
+        address: SocketAddr,
+        /// The process that owns the listening socket, where the kernel could be asked.
+        owner: Option<u32>,
+    },
+    /// The target wrote a line.
+    OutputLine {
+        /// Where it wrote.
+        stream: Stream,
+        /// The line without its end, cut when very long.
+        line: String,
+    },
+    /// Lines that the target wrote and that were not kept, because it wrote so many.
+    OutputDropped {
+        /// How many.
+        lines: u64,
+    },
+    /// The process that the harness follows ended (waitid(2)).
+    Exited {
+        /// Its process id.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A process of the target was still alive when the grace after the exit was over.
+    ProcessLeft {
+        /// Its process id.
+        pid: u32,
+        /// Its command line.
+        command: String,
+    },
+    /// The target's port still took connections when the grace after the exit was over.
+    PortLeft {
+        /// The address that took a connection.
+        address: SocketAddr,
+    },
+
+    // ---- the harness -------------------------------------------------------------------------
+    /// The clients began.
+    LoadStarted,
+    /// The last clock reading before the signal was sent: S⁻.
+    SignalSending {
+        /// The signal.
+        signal: Signal,
+        /// The process it goes to.
+        pid: u32,
+        /// When the plan wanted it sent.
+        planned: Nanos,
+    },
+    /// The first clock reading after the signal was sent: S⁺.
+    SignalSent {
+        /// The signal.
+        signal: Signal,
+    },
+    /// What the kernel showed of the server's side of the open connections (sock_diag(7)).
+    SocketsSeen {
+        /// Whether this was just before or just after the signal.
+        when: Snapshot,
+        /// The connections that the kernel knew.
+        sockets: Vec<SocketSeen>,
+    },
+    /// The deadline was over and the target still alive.
+    DeadlinePassed,
+    /// The harness killed what was left of the target.
+    Killed {
+        /// The processes that got SIGKILL.
+        pids: Vec<u32>,
+    },
+    /// How late the harness itself was, at its worst, while the trial ran.
+    HarnessLag {
+        /// The longest delay of a timer in the load's own thread.
+        #[serde(rename = "worst_ms", with = "duration_ms")]
+        worst: Duration,
+    },
+
+    // ---- the clients -------------------------------------------------------------------------
+    /// The life of one connection, written when it was over.
+    Connection(Connection),
+    /// The life of one request, written when it was over.
+    Request(Request),
+    /// One attempt to connect and nothing more, made to see when connections are refused.
+    Probe(Probe),
+    /// A request of a pooled client (`reqwest`), as its user sees it.
+    PooledRequest(PooledRequest),
+}
+
+/// Where a line of output came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a process ended: exactly one of the two is present (wait(2)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// The status it exited with.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<Signal>,
+}
+
+/// When the kernel was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Snapshot {
+    /// Just before the signal.
+    Before,
+    /// Just after the signal.
+    After,
+}
+
+/// The server's side of one connection (`struct tcp_info`, `struct inet_diag_msg`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketSeen {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Whether a program had accepted it; otherwise it waited in the accept queue.
+    pub accepted: bool,
+    /// Bytes that lay unread in the receive queue.
+    pub unread: u32,
+    /// Bytes received since the connection was established.
+    pub received: u64,
+    /// Bytes sent since the connection was established.
+    pub sent: u64,
+}
+
+/// One TCP connection of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its number in the trial.
+    pub connection: ConnectionId,
+    /// The client's port; `None` when it never got one.
+    pub local_port: Option<u16>,
+    /// Just before connect(2).
+    pub started: Nanos,
+    /// When the handshake was known to be complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub established: Option<Nanos>,
+    /// When it was over, for this client.
+    pub ended: Nanos,
+    /// How it was over.
+    pub end: ConnectionEnd,
+}
+
+/// How a connection ended, as the client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectionEnd {
+    /// connect(2) failed with ECONNREFUSED or ECONNRESET: nobody listened any more.
+    Refused,
+    /// connect(2) did not come to an end within the client's limit.
+    ConnectTimedOut,
+    /// The harness could not connect for a reason of its own (no port or descriptor free).
+    ConnectFailed,
+    /// The server closed it (FIN).
+    ClosedByServer,
+    /// The server reset it (RST).
+    ResetByServer,
+    /// The client had no more use for it.
+    ClosedByClient,
+}
+
+/// One HTTP/1.1 request and its response, step by step (RFC 9112).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its number in the trial.
+    pub request: RequestId,
+    /// The connection that carried it.
+    pub connection: ConnectionId,
+    /// Which of the contract's requests it is, counted from 0.
+    pub template: u16,
+    /// Bytes of the head, up to and including the empty line.
+    pub head_bytes: u32,
+    /// Bytes of head and body that were to be sent.
+    pub total_bytes: u32,
+    /// Bytes that the client had sent on this connection before this request.
+    pub stream_offset: u64,
+    /// Just before the first write(2).
+    pub started: Nanos,
+    /// When the write(2) of the last byte of the head returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_sent: Option<Nanos>,
+    /// When the write(2) of the last byte returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Nanos>,
+    /// When the first byte of the response was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_byte: Option<Nanos>,
+    /// When the response's head was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_received: Option<Nanos>,
+    /// When parts of the body were read, the first few of them.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub parts: Box<[Nanos]>,
+    /// When it was over, for this client.
+    pub ended: Nanos,
+    /// How it was over.
+    pub end: RequestEnd,
+    /// The status code of the response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// Whether the response said `Connection: close`.
+    #[serde(default)]
+    pub close_announced: bool,
+    /// How the end of the response's body is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub framing: Option<Framing>,
+    /// The body that was received; its bytes are never kept.
+    pub body: BodySeen,
+}
+
+/// How a request ended, as the client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RequestEnd {
+    /// The response was complete by its own framing.
+    Complete,
+    /// The server closed the connection before that (FIN).
+    Closed,
+    /// The server reset the connection before that (RST).
+    Reset,
+    /// The bytes that came are no HTTP/1.1 response.
+    NotHttp,
+    /// The client's limit was over.
+    TimedOut,
+    /// The trial was over, or the harness killed the target.
+    Abandoned,
+}
+
+/// How the length of a response's body is known (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Framing {
+    /// The status or the method allows no body.
+    NoBody,
+    /// `Content-Length`.
+    ContentLength(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+    /// The body ends where the connection does, so that a cut body looks complete.
+    CloseDelimited,
+}
+
+/// The length and hash of a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BodySeen {
+    /// Its length in bytes, without the framing of chunks.
+    pub length: u64,
+    /// The first eight bytes of its SHA-256.
+    #[serde(with = "hex")]
+    pub sha256_prefix: u64,
+    /// Whether it is the one that the response's `Content-Digest` names (RFC 9530).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest_matches: Option<bool>,
+}
+
+/// One attempt to connect, closed again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// Just before connect(2).
+    pub started: Nanos,
+    /// When connect(2) had an outcome.
+    pub ended: Nanos,
+    /// The outcome.
+    pub outcome: ProbeOutcome,
+}
+
+/// What became of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProbeOutcome {
+    /// The handshake was completed: somebody listens.
+    Established,
+    /// ECONNREFUSED or ECONNRESET: nobody listens.
+    Refused,
+    /// No answer within the probe's limit.
+    TimedOut,
+    /// The harness could not try.
+    Failed,
+}
+
+/// A request as the user of a pooled client sees it: no connection, no single steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PooledRequest {
+    /// Which of the contract's requests it is, counted from 0.
+    pub template: u16,
+    /// Just before the client was asked.
+    pub started: Nanos,
+    /// When the client had an answer.
+    pub ended: Nanos,
+    /// The status code; `None` when the client returned an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The client's error, as it words it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+mod hex {
+    //! Hashes in saved files, as sixteen hexadecimal digits.
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{hash:016x}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        u64::from_str_radix(&text, 16).map_err(serde::de::Error::custom)
+    }
+}

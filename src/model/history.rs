@@ -1,0 +1,490 @@
+//! A history: the events of one trial, checked once and indexed, so that no judge checks again.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::time::Duration;
+
+use super::contract::ExpectedResponse;
+use super::event::{
+    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Probe,
+    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen,
+};
+use super::header::{HISTORY_VERSION, Header};
+use super::ledger::{Job, JobLines};
+use super::phase::{Around, Bracket, Phase, Source, phase};
+use super::signal::Signal;
+use super::time::Nanos;
+
+/// The well-formed events of one trial, and what was expected of it.
+#[derive(Debug)]
+pub struct History {
+    header: Header,
+    events: Vec<Event>,
+    jobs: Vec<Job>,
+    job_lines_seen: bool,
+    connections: HashMap<ConnectionId, EventIndex>,
+    around: HashMap<ConnectionId, Around>,
+    kernel_asked: bool,
+}
+
+/// The signal that the verdict is about: the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignalSent {
+    /// Which one.
+    pub signal: Signal,
+    /// The process it went to.
+    pub pid: u32,
+    /// When.
+    pub bracket: Bracket,
+    /// The event of its sending.
+    pub event: EventIndex,
+}
+
+/// The end of the followed process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its process id.
+    pub pid: u32,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// When the harness noticed.
+    pub at: Nanos,
+    /// The event.
+    pub event: EventIndex,
+}
+
+/// How a request ended: facts, compared with what was expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Status, length and hash as expected, and the framing complete.
+    Completed,
+    /// The status is another.
+    WrongStatus,
+    /// Fewer bytes than announced or expected, or no final chunk.
+    Truncated,
+    /// As many bytes as announced, and not the expected ones; or no HTTP at all.
+    Corrupt,
+    /// FIN before the first byte of the response.
+    ClosedWithoutResponse,
+    /// RST.
+    Reset,
+    /// No end within the deadline or the client's limit.
+    TimedOut,
+    /// Turned away by a draining server, in so many words.
+    Rejected,
+}
+
+impl Outcome {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Completed => "completed",
+            Outcome::WrongStatus => "wrong-status",
+            Outcome::Truncated => "truncated",
+            Outcome::Corrupt => "corrupt",
+            Outcome::ClosedWithoutResponse => "closed-without-response",
+            Outcome::Reset => "reset",
+            Outcome::TimedOut => "timed-out",
+            Outcome::Rejected => "rejected",
+        }
+    }
+}
+
+/// One attempt to open a connection after the signal, by whichever client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectAttempt {
+    /// Just before connect(2).
+    pub started: Nanos,
+    /// When it had an outcome.
+    pub ended: Nanos,
+    /// Whether the handshake completed (`Some(true)`), was refused (`Some(false)`), or neither.
+    pub accepted: Option<bool>,
+    /// The connection, where a client meant to use it.
+    pub connection: Option<ConnectionId>,
+    /// The event.
+    pub event: EventIndex,
+}
+
+/// Why a list of events is no history.
+#[derive(Debug, thiserror::Error)]
+pub enum Malformed {
+    /// A line is not what it should be.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file can't be read.
+    #[error("{0}")]
+    Unreadable(#[from] std::io::Error),
+    /// The file was written by a program of another major version.
+    #[error("format {found} is not the format {HISTORY_VERSION} that this program reads")]
+    Version {
+        /// The version in the file.
+        found: String,
+    },
+    /// The events contradict each other.
+    #[error("event {event}: {reason}")]
+    Event {
+        /// The event, from 0.
+        event: EventIndex,
+        /// The contradiction.
+        reason: &'static str,
+    },
+    /// The contract in the header can't be used.
+    #[error("the contract: {0}")]
+    Contract(#[from] super::ledger::BadPattern),
+}
+
+impl History {
+    /// Checks and indexes the events of a trial.
+    ///
+    /// # Errors
+    /// When the events contradict each other, or a pattern of the contract can't be used.
+    pub fn new(header: Header, events: Vec<Event>) -> Result<Self, Malformed> {
+        check_order(&events)?;
+        let connections = connections_of(&events)?;
+        check_requests(&events, &connections, header.contract.requests.len())?;
+        let lines = JobLines::new(&header.contract.jobs)?;
+        let job_lines_seen = events.iter().any(|event| {
+            matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
+        });
+        let (around, kernel_asked) = sights_of(&events);
+        let jobs = lines.jobs(&events);
+        Ok(Self { header, events, jobs, job_lines_seen, connections, around, kernel_asked })
+    }
+
+    /// Reads a saved history: the header, then an event a line.
+    ///
+    /// A last line that was cut short (the harness was killed while it wrote) is left out.
+    ///
+    /// # Errors
+    /// When it can't be read, is of another major version, or is malformed.
+    pub fn read(input: impl BufRead) -> Result<Self, Malformed> {
+        let bad = |line: usize| move |reason: String| Malformed::Line { line, reason };
+        let mut lines = input.split(b'\n');
+        let first = lines.next().ok_or_else(|| bad(1)("the file is empty".into()))??;
+        let header: Header = serde_json::from_slice(&first).map_err(|e| bad(1)(e.to_string()))?;
+        if header.history_version.split('.').next() != HISTORY_VERSION.split('.').next() {
+            return Err(Malformed::Version { found: header.history_version });
+        }
+        let rest = lines.collect::<Result<Vec<_>, _>>()?;
+        let mut events = Vec::with_capacity(rest.len());
+        for (at, line) in rest.iter().enumerate() {
+            match serde_json::from_slice(line) {
+                Ok(event) => events.push(event),
+                Err(error) if at + 1 == rest.len() && error.is_eof() => break,
+                Err(error) => return Err(bad(at + 2)(error.to_string())),
+            }
+        }
+        Self::new(header, events)
+    }
+
+    /// What the history says of itself.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What was expected of the target.
+    pub fn contract(&self) -> &super::contract::Contract {
+        &self.header.contract
+    }
+
+    /// Every event, in the order of time.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// The first signal that was sent.
+    pub fn signal(&self) -> Option<SignalSent> {
+        self.indexed().find_map(|(event, sending)| {
+            let EventKind::SignalSending { signal, pid, .. } = sending.kind else { return None };
+            let sent = self.events[event as usize..]
+                .iter()
+                .find(|sent| matches!(sent.kind, EventKind::SignalSent { .. }))?;
+            let bracket = Bracket { before: sending.at, after: sent.at };
+            Some(SignalSent { signal, pid, bracket, event })
+        })
+    }
+
+    /// The exit of the followed process, unless the harness had killed it.
+    pub fn exit(&self) -> Option<Exit> {
+        let killed = self.killed().map_or(Nanos::from_ns(u64::MAX), |(_, at)| at);
+        self.indexed().find_map(|(event, e)| match e.kind {
+            EventKind::Exited { pid, status } if e.at < killed => {
+                Some(Exit { pid, status, at: e.at, event })
+            }
+            _ => None,
+        })
+    }
+
+    /// When the harness killed what was left of the target.
+    pub fn killed(&self) -> Option<(EventIndex, Nanos)> {
+        self.first(|kind| matches!(kind, EventKind::Killed { .. }))
+    }
+
+    /// When the deadline was over with the target alive.
+    pub fn deadline_passed(&self) -> Option<(EventIndex, Nanos)> {
+        self.first(|kind| matches!(kind, EventKind::DeadlinePassed))
+    }
+
+    /// The first event of a kind.
+    pub fn first(&self, is: impl Fn(&EventKind) -> bool) -> Option<(EventIndex, Nanos)> {
+        self.indexed().find(|(_, event)| is(&event.kind)).map(|(index, event)| (index, event.at))
+    }
+
+    /// Every request, with the event that holds it.
+    pub fn requests(&self) -> impl Iterator<Item = (EventIndex, &Request)> {
+        self.indexed().filter_map(|(index, event)| match &event.kind {
+            EventKind::Request(request) => Some((index, request)),
+            _ => None,
+        })
+    }
+
+    /// Every request with its phase at the signal; none when there was no signal.
+    pub fn phased_requests(&self) -> impl Iterator<Item = (EventIndex, &Request, Phase)> {
+        let signal = self.signal();
+        self.requests().filter_map(move |(index, request)| {
+            Some((index, request, self.phase(request, signal?.bracket)))
+        })
+    }
+
+    /// The connection that carried a request, and the event that holds it.
+    pub fn connection_of(&self, request: &Request) -> (EventIndex, &Connection) {
+        let event = self.connections[&request.connection];
+        match &self.events[event as usize].kind {
+            EventKind::Connection(connection) => (event, connection),
+            _ => unreachable!("the index was made from connections"),
+        }
+    }
+
+    /// What the kernel showed of a connection around the signal.
+    pub fn around(&self, connection: ConnectionId) -> Around {
+        self.around.get(&connection).copied().unwrap_or_default()
+    }
+
+    /// Whether phases come from the kernel; otherwise they are inferred from time.
+    pub fn phases_are_exact(&self) -> bool {
+        self.kernel_asked
+    }
+
+    /// The phase of a request at a signal.
+    pub fn phase(&self, request: &Request, at: Bracket) -> Phase {
+        let source = match self.kernel_asked {
+            true => Source::Kernel(self.around(request.connection)),
+            false => Source::Time(self.contract().inference_margin),
+        };
+        phase(request, self.connection_of(request).1, at, source)
+    }
+
+    /// How a request ended, compared with the expected answer to it.
+    pub fn outcome(&self, request: &Request) -> Outcome {
+        let expected = &self.contract().requests[usize::from(request.template)];
+        let killed = self.killed().is_some_and(|(_, at)| request.ended >= at);
+        match request.end {
+            RequestEnd::Complete => self.outcome_of_response(request, expected),
+            // What the harness destroyed had not been answered in time.
+            _ if killed => Outcome::TimedOut,
+            RequestEnd::Abandoned | RequestEnd::TimedOut => Outcome::TimedOut,
+            RequestEnd::Reset => Outcome::Reset,
+            RequestEnd::NotHttp => Outcome::Corrupt,
+            RequestEnd::Closed if request.first_byte.is_none() => Outcome::ClosedWithoutResponse,
+            RequestEnd::Closed => Outcome::Truncated,
+        }
+    }
+
+    fn outcome_of_response(&self, request: &Request, expected: &ExpectedResponse) -> Outcome {
+        let status = request.status.unwrap_or_default();
+        let seen = request.body;
+        if status != expected.status {
+            let draining = status == self.contract().draining_status && request.close_announced;
+            return if draining { Outcome::Rejected } else { Outcome::WrongStatus };
+        }
+        match expected.body {
+            Some(body) if seen.length < body.length => Outcome::Truncated,
+            _ if seen.digest_matches == Some(false) => Outcome::Corrupt,
+            Some(body)
+                if (seen.length, seen.sha256_prefix) != (body.length, body.sha256_prefix) =>
+            {
+                Outcome::Corrupt
+            }
+            _ => Outcome::Completed,
+        }
+    }
+
+    /// Every attempt to connect that began after the signal, in the order of beginning.
+    pub fn late_connects(&self) -> Vec<ConnectAttempt> {
+        let Some(signal) = self.signal() else { return Vec::new() };
+        let killed = self.killed().map_or(Nanos::from_ns(u64::MAX), |(_, at)| at);
+        let mut attempts: Vec<_> = self
+            .indexed()
+            .filter_map(|(event, e)| attempt(event, &e.kind))
+            .filter(|attempt| attempt.started >= signal.bracket.after && attempt.ended < killed)
+            .collect();
+        attempts.sort_by_key(|attempt| attempt.started);
+        attempts
+    }
+
+    /// The jobs that the target's lines tell of.
+    pub fn jobs(&self) -> &[Job] {
+        &self.jobs
+    }
+
+    /// Whether any line of the target's was a job's.
+    pub fn job_lines_seen(&self) -> bool {
+        self.job_lines_seen
+    }
+
+    /// How late the harness itself was at its worst.
+    pub fn lag(&self) -> Duration {
+        self.events
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::HarnessLag { worst } => Some(worst),
+                _ => None,
+            })
+            .max()
+            .unwrap_or_default()
+    }
+
+    fn indexed(&self) -> impl Iterator<Item = (EventIndex, &Event)> {
+        (0..).zip(&self.events)
+    }
+}
+
+fn attempt(event: EventIndex, kind: &EventKind) -> Option<ConnectAttempt> {
+    match kind {
+        EventKind::Probe(Probe { started, ended, outcome }) => {
+            let accepted = match outcome {
+                ProbeOutcome::Established => Some(true),
+                ProbeOutcome::Refused => Some(false),
+                ProbeOutcome::TimedOut => None,
+                ProbeOutcome::Failed => return None,
+            };
+            let (started, ended) = (*started, *ended);
+            Some(ConnectAttempt { started, ended, accepted, connection: None, event })
+        }
+        EventKind::Connection(c) => {
+            let accepted = match c.end {
+                ConnectionEnd::ConnectFailed => return None,
+                ConnectionEnd::ConnectTimedOut => None,
+                ConnectionEnd::Refused => Some(false),
+                _ => Some(true),
+            };
+            let ended = c.established.unwrap_or(c.ended);
+            let connection = Some(c.connection);
+            Some(ConnectAttempt { started: c.started, ended, accepted, connection, event })
+        }
+        _ => None,
+    }
+}
+
+fn check_order(events: &[Event]) -> Result<(), Malformed> {
+    let wrong = |event, reason| Err(Malformed::Event { event, reason });
+    let mut sending: Option<Signal> = None;
+    let mut spawned = false;
+    for (index, pair) in (1..).zip(events.windows(2)) {
+        if pair[1].at < pair[0].at {
+            return wrong(index, "it is earlier than the event before it");
+        }
+    }
+    for (index, event) in (0..).zip(events) {
+        match &event.kind {
+            EventKind::Spawned { .. } if spawned => return wrong(index, "a second first process"),
+            EventKind::Spawned { .. } => spawned = true,
+            EventKind::SignalSending { signal, .. } => sending = Some(*signal),
+            EventKind::SignalSent { signal } if sending.take() != Some(*signal) => {
+                return wrong(index, "a signal was sent that was not being sent");
+            }
+            EventKind::Exited { status, .. }
+                if status.code.is_some() == status.signal.is_some() =>
+            {
+                return wrong(index, "an exit is either by status or by signal");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn connections_of(events: &[Event]) -> Result<HashMap<ConnectionId, EventIndex>, Malformed> {
+    let mut connections = HashMap::new();
+    for (event, e) in (0..).zip(events) {
+        let EventKind::Connection(connection) = &e.kind else { continue };
+        let wrong = |reason| Err(Malformed::Event { event, reason });
+        let established = connection.established.unwrap_or(connection.started);
+        if established < connection.started || connection.ended < established {
+            return wrong("the steps of the connection are out of order");
+        }
+        if connections.insert(connection.connection, event).is_some() {
+            return wrong("two connections have the same number");
+        }
+    }
+    Ok(connections)
+}
+
+fn check_requests(
+    events: &[Event],
+    connections: &HashMap<ConnectionId, EventIndex>,
+    templates: usize,
+) -> Result<(), Malformed> {
+    let mut seen = std::collections::HashSet::new();
+    for (event, e) in (0..).zip(events) {
+        let wrong = |reason| Err(Malformed::Event { event, reason });
+        match &e.kind {
+            EventKind::PooledRequest(pooled) if usize::from(pooled.template) >= templates => {
+                return wrong("the request is none of the contract's");
+            }
+            EventKind::Request(request) => {
+                if usize::from(request.template) >= templates {
+                    return wrong("the request is none of the contract's");
+                }
+                if !connections.contains_key(&request.connection) {
+                    return wrong("the request has no connection");
+                }
+                if !seen.insert(request.request) {
+                    return wrong("two requests have the same number");
+                }
+                if !in_order(request) {
+                    return wrong("the steps of the request are out of order");
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A response may begin before the request is wholly sent (RFC 9112, section 9.3), so sending
+/// and receiving are each in order, and both lie between start and end.
+fn in_order(request: &Request) -> bool {
+    let ordered = |steps: &[Option<Nanos>]| {
+        let steps: Vec<Nanos> = steps.iter().copied().flatten().collect();
+        steps.is_sorted()
+    };
+    let (start, end) = (Some(request.started), Some(request.ended));
+    let complete = request.end == RequestEnd::Complete;
+    ordered(&[start, request.head_sent, request.sent, end])
+        && ordered(&[start, request.first_byte, request.head_received, end])
+        && request.parts.is_sorted()
+        && (!complete || (request.status.is_some() && request.first_byte.is_some()))
+}
+
+fn sights_of(events: &[Event]) -> (HashMap<ConnectionId, Around>, bool) {
+    let mut around: HashMap<ConnectionId, Around> = HashMap::new();
+    let mut asked = false;
+    for event in events {
+        let EventKind::SocketsSeen { when, sockets } = &event.kind else { continue };
+        asked = true;
+        for socket in sockets {
+            let sight = around.entry(socket.connection).or_default();
+            match when {
+                Snapshot::Before => sight.before = Some::<SocketSeen>(*socket),
+                Snapshot::After => sight.after = Some(*socket),
+            }
+        }
+    }
+    (around, asked)
+}

@@ -1,0 +1,17 @@
+//! The vocabulary of the project: plain data that every stage shares.
+//!
+//! Nothing here does input or output, reads a clock or draws a random number, and nothing here
+//! depends on any other module of the crate.
+
+pub mod contract;
+pub mod event;
+pub mod header;
+pub mod history;
+pub mod ledger;
+pub mod phase;
+pub mod plan;
+pub mod run;
+pub mod signal;
+pub mod statistics;
+pub mod time;
+pub mod verdict;

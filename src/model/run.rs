@@ -1,0 +1,278 @@
+//! What a run has to say: the report that other programs read.
+//!
+//! Fields are added within a major version of the schema, never taken away or given another
+//! meaning. What is absent is `null`, never 0.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::event::Event;
+use super::plan::{Plan, Situation};
+use super::signal::Signal;
+use super::verdict::{Profile, Severity, VerdictName};
+
+/// The version of the report's schema.
+pub const SCHEMA_VERSION: &str = "1.0";
+
+/// The report of one run of shutdown-check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunReport {
+    /// The version of the schema; additions only within a major version.
+    pub schema_version: String,
+    /// The program that wrote the report.
+    pub tool: Tool,
+    /// The worst verdict over the denied invariants.
+    pub verdict: VerdictName,
+    /// The exit code that follows from the verdict: 0, 1 or 3; 130 or 143 when interrupted.
+    pub exit_code: u8,
+    /// Whether the run was stopped before its plan or budget was done, and by which signal.
+    pub interrupted: Option<Signal>,
+    /// The profile that set the severities.
+    pub profile: Profile,
+    /// The seed of the plan.
+    pub seed: u64,
+    /// How the phases of requests are known.
+    pub levels: Levels,
+    /// What was tested.
+    pub target: TargetReport,
+    /// One entry an invariant, in the order of the catalogue.
+    pub invariants: Vec<InvariantReport>,
+    /// What was tried how often.
+    pub coverage: Vec<CoverageCell>,
+    /// One entry a trial, in the order of the plan.
+    pub trials: Vec<TrialReport>,
+    /// Figures over all trials.
+    pub timings: Timings,
+    /// What pooled clients (`reqwest`) saw; it accuses nobody, since it has no single steps.
+    pub pooled_clients: PooledClients,
+    /// How requests ended, by their phase at the signal: phase, then outcome, then count.
+    pub outcomes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The plan that was carried out.
+    pub plan: Plan,
+    /// The settings that were in force, as they would stand in shutdown-check.toml.
+    pub configuration: serde_json::Value,
+    /// The machine.
+    pub environment: Environment,
+    /// When the run began (RFC 3339).
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+}
+
+/// A program and its version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// How the phases of requests are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Levels {
+    /// From the kernel's view of the server's sockets.
+    Kernel,
+    /// From time, with a margin.
+    Inferred,
+}
+
+/// What was tested.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TargetReport {
+    /// The command.
+    pub command: Vec<String>,
+    /// The address of a trial's server.
+    pub url: Option<String>,
+    /// Whether the port was found by looking at the process tree, rather than handed over.
+    pub discovered: bool,
+    /// The requests that were sent, as people name them.
+    pub requests: Vec<RequestReport>,
+}
+
+/// One kind of request of the load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RequestReport {
+    /// Method and path.
+    pub name: String,
+    /// The status code when nothing is wrong.
+    pub status: u16,
+    /// The length of the body, where it is the same each time.
+    pub body_bytes: Option<u64>,
+    /// How long it takes on a quiet target, in milliseconds.
+    pub usual_ms: f64,
+}
+
+impl Eq for RequestReport {}
+
+/// What all trials show of one invariant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct InvariantReport {
+    /// Its id.
+    pub id: String,
+    /// What a violation does to the run.
+    pub level: Severity,
+    /// The verdict over all trials.
+    pub verdict: VerdictName,
+    /// Trials that said something about it.
+    pub trials: u32,
+    /// Trials that violated it.
+    pub trials_violated: u32,
+    /// How many times it could have failed.
+    pub exercised: u64,
+    /// How many times it failed.
+    pub violations: u64,
+    /// The rate of failure that the run excludes with 95 % confidence.
+    pub rate_upper_bound_95: Option<f64>,
+    /// The rate of failure that is exceeded with 97.5 % confidence; absent where nothing failed.
+    pub rate_lower_bound_95: Option<f64>,
+    /// Why it is inconclusive or not applicable.
+    pub reason: Option<String>,
+    /// The first violations, each with the events that show it.
+    pub evidence: Vec<Evidence>,
+}
+
+/// One violation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// The trial that shows it.
+    pub trial: u32,
+    /// What happened, in one sentence.
+    pub message: String,
+    /// The events that show it, as they stand in the trial's history.
+    #[schemars(with = "Vec<serde_json::Value>")]
+    pub events: Vec<Event>,
+}
+
+/// One kind of trial, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CoverageCell {
+    /// The situation.
+    pub situation: Situation,
+    /// The kind of moment.
+    pub moment: String,
+    /// The signal.
+    pub signal: Signal,
+    /// How many trials.
+    pub trials: u32,
+    /// Violations by invariant, those that had any.
+    pub violations: BTreeMap<String, u64>,
+}
+
+/// One trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialReport {
+    /// Its number.
+    pub number: u32,
+    /// Its seed.
+    pub seed: u64,
+    /// The situation.
+    pub situation: Situation,
+    /// The kind of moment.
+    pub moment: String,
+    /// The signals, in order.
+    pub signals: Vec<SignalReport>,
+    /// The worst verdict over the denied invariants.
+    pub verdict: VerdictName,
+    /// The invariants that it violated, of whatever severity.
+    pub violated: Vec<String>,
+    /// How the followed process ended; absent when the harness had to kill it.
+    pub exit: Option<ExitReport>,
+    /// From spawn to ready, in milliseconds.
+    pub ready_ms: Option<f64>,
+    /// From the signal to the first refused connection, in milliseconds.
+    pub refused_after_ms: Option<f64>,
+    /// From the signal to the last response of a request in process, in milliseconds.
+    pub drain_ms: Option<f64>,
+    /// Requests that could not be ordered against the signal.
+    pub ambiguous: u32,
+    /// How late the harness itself was at its worst, in milliseconds.
+    pub harness_lag_ms: f64,
+    /// Where its history is, relative to the report; absent when it was not kept.
+    pub history: Option<String>,
+}
+
+/// One signal of a trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalReport {
+    /// Which one.
+    pub signal: Signal,
+    /// The process it went to.
+    pub pid: u32,
+    /// When, in milliseconds since the trial began.
+    pub at_ms: f64,
+    /// How far that is from the plan, in microseconds.
+    pub error_us: f64,
+    /// How long sending it took, in microseconds.
+    pub bracket_us: f64,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ExitReport {
+    /// The status it exited with.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<Signal>,
+    /// From the signal to the exit, in milliseconds; absent when it came before the signal.
+    pub after_ms: Option<f64>,
+}
+
+/// Figures over all trials; absent where no trial has one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timings {
+    /// From spawn to ready, in milliseconds.
+    pub ready_ms: Option<Distribution>,
+    /// From the signal to the last response of a request in process, in milliseconds.
+    pub drain_ms: Option<Distribution>,
+    /// From the signal to the exit, in milliseconds.
+    pub exit_ms: Option<Distribution>,
+    /// From the signal to the first refused connection, in milliseconds.
+    pub refused_after_ms: Option<Distribution>,
+    /// How far the signals were from their plan, in microseconds.
+    pub signal_error_us: Option<Distribution>,
+    /// How late the harness itself was in each trial at its worst, in milliseconds.
+    pub harness_lag_ms: Option<Distribution>,
+}
+
+/// A few figures of a distribution; each is a value that was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Distribution {
+    /// The smallest.
+    pub min: f64,
+    /// The median.
+    pub p50: f64,
+    /// The 99th percentile.
+    pub p99: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// What pooled clients saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PooledClients {
+    /// Requests that were made.
+    pub requests: u64,
+    /// Requests begun before the signal that got no answer, or another than expected.
+    pub failed_before_signal: u64,
+    /// The same for requests begun after the signal, connections refused among them.
+    pub failed_after_signal: u64,
+    /// The errors as the client words them, with how often each came.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// The machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// The operating system.
+    pub os: String,
+    /// Its kernel's release.
+    pub kernel: Option<String>,
+    /// The processor architecture.
+    pub architecture: String,
+    /// How many processors the harness may use.
+    pub processors: Option<u32>,
+}

@@ -1,0 +1,63 @@
+//! Exact bounds for rates.
+
+use statrs::distribution::{Beta, ContinuousCDF};
+
+/// The interval that holds the true rate with 95 % confidence after `losses` in `tries`
+/// (Clopper and Pearson, 1934); where nothing was lost it is one-sided, as the question then is
+/// only how large the rate may still be. `None` when nothing was tried.
+pub fn rate_bounds_95(losses: u64, tries: u64) -> Option<(f64, f64)> {
+    if tries == 0 {
+        return None;
+    }
+    let losses = losses.min(tries);
+    let (k, n) = (losses as f64, tries as f64);
+    let quantile = |a: f64, b: f64, p: f64| Beta::new(a, b).ok().map(|beta| beta.inverse_cdf(p));
+    Some(match losses {
+        // Closed forms: the beta quantile with a parameter of 1.
+        0 => (0.0, 1.0 - 0.05f64.powf(1.0 / n)),
+        _ if losses == tries => (0.05f64.powf(1.0 / n), 1.0),
+        _ => (quantile(k, n - k + 1.0, 0.025)?, quantile(k + 1.0, n - k, 0.975)?),
+    })
+}
+
+/// The value below which the fraction `q` of the sorted values lies (nearest rank).
+pub fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let rank = (q.clamp(0.0, 1.0) * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1).min(last)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_loss_in_many_tries_excludes_about_three_over_n() {
+        let (low, high) = rate_bounds_95(0, 1000).unwrap();
+        assert_eq!(low, 0.0);
+        assert!((high - 0.002_991).abs() < 1e-5, "{high}");
+    }
+
+    #[test]
+    fn few_tries_exclude_little() {
+        let (_, high) = rate_bounds_95(0, 1).unwrap();
+        assert!((high - 0.95).abs() < 1e-12);
+        assert_eq!(rate_bounds_95(0, 0), None);
+    }
+
+    #[test]
+    fn the_interval_is_the_published_one() {
+        // 10 of 100: Clopper-Pearson 95 % is 4.90 % to 17.62 %.
+        let (low, high) = rate_bounds_95(10, 100).unwrap();
+        assert!((low - 0.0490).abs() < 1e-4, "{low}");
+        assert!((high - 0.1762).abs() < 1e-4, "{high}");
+    }
+
+    #[test]
+    fn the_quantile_is_a_value_that_was_seen() {
+        let sorted = [1.0, 2.0, 3.0, 4.0];
+        assert_eq!(quantile(&sorted, 0.5), Some(2.0));
+        assert_eq!(quantile(&sorted, 1.0), Some(4.0));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}
