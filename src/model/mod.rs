@@ -13,5 +13,6 @@ pub mod plan;
 pub mod run;
 pub mod signal;
 pub mod statistics;
+pub mod target;
 pub mod time;
 pub mod verdict;

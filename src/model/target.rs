@@ -1,0 +1,79 @@
+//! How a target is started, and what is asked of it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::event::ExitStatus;
+
+/// How a target is started and found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Program and arguments; `{port}` in any of them stands for the port of the trial.
+    pub command: Vec<String>,
+    /// The directory to start it in; the harness's own where absent.
+    pub cwd: Option<PathBuf>,
+    /// Variables to set besides `PORT`.
+    pub env: Vec<(String, String)>,
+    /// The port that it listens on whatever it is told; trials then run one at a time.
+    pub port: Option<u16>,
+    /// The host to connect to; a loopback address.
+    pub host: String,
+    /// The path that answers with success when the target is ready; found out where absent.
+    pub ready_path: Option<String>,
+    /// How long it may take until it is ready.
+    pub ready_timeout: Duration,
+    /// What is asked of it; found out where empty.
+    pub requests: Vec<RequestTemplate>,
+}
+
+/// One kind of request of the load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestTemplate {
+    /// The method (RFC 9110, section 9).
+    pub method: String,
+    /// Path and query; `{key}` stands for a text that no other request has.
+    pub path: String,
+    /// Header fields besides Host and Content-Length.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// How often it is sent, in proportion to the others.
+    pub weight: u32,
+    /// The expected status; where absent, the one that a quiet target answers with.
+    pub expect: Option<u16>,
+    /// Spread the sending of the body over this time, so that the request is long whatever the
+    /// target does with it.
+    pub upload_over: Option<Duration>,
+}
+
+impl RequestTemplate {
+    /// A plain GET.
+    pub fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: "GET".into(),
+            path: path.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            weight: 1,
+            expect: None,
+            upload_over: None,
+        }
+    }
+
+    /// The request as people name it.
+    pub fn name(&self) -> String {
+        match self.upload_over {
+            Some(_) => format!("{} {} (slow upload)", self.method, self.path),
+            None => format!("{} {}", self.method, self.path),
+        }
+    }
+}
+
+/// Why a target can't be tested, with what was seen of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastWords {
+    /// How it ended, where it did.
+    pub exit: Option<ExitStatus>,
+    /// The last lines that it wrote.
+    pub lines: Vec<String>,
+}
