@@ -13,4 +13,9 @@
 
 pub mod invariants;
 pub mod judge;
+pub mod load;
 pub mod model;
+pub mod observe;
+mod sys;
+pub mod target;
+pub mod trial;

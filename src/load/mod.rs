@@ -1,0 +1,9 @@
+//! The clients: raw HTTP/1.1 with an instant for each step, a prober, and a pooled client.
+
+pub mod clients;
+pub mod exchange;
+pub mod pooled;
+pub mod prober;
+pub mod request;
+pub mod response;
+pub mod script;

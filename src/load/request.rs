@@ -1,0 +1,107 @@
+//! Requests as they go over the wire.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::model::target::RequestTemplate;
+
+/// A request of the contract, ready to be sent to one address.
+#[derive(Clone, Debug)]
+pub struct PreparedRequest {
+    /// Its number in the contract.
+    pub template: u16,
+    /// The method.
+    pub method: String,
+    /// How often it is sent, in proportion to the others.
+    pub weight: u32,
+    /// How long it takes on a quiet target.
+    pub usual: Duration,
+    /// How long the sending of the body is spread out.
+    pub upload_over: Option<Duration>,
+    head: String,
+    body: Vec<u8>,
+}
+
+/// One request's bytes.
+#[derive(Clone, Debug)]
+pub struct Bytes {
+    /// Head, then body.
+    pub all: Vec<u8>,
+    /// Where the head ends.
+    pub head: usize,
+}
+
+impl PreparedRequest {
+    /// Prepares a template; `usual` is how long it takes on a quiet target.
+    pub fn new(number: u16, of: &RequestTemplate, address: SocketAddr, usual: Duration) -> Self {
+        let mut head = format!("{} {} HTTP/1.1\r\n", of.method, of.path);
+        let named = |name: &str| of.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !named("host") {
+            head.push_str(&format!("Host: {address}\r\n"));
+        }
+        if !named("user-agent") {
+            head.push_str(concat!(
+                "User-Agent: shutdown-check/",
+                env!("CARGO_PKG_VERSION"),
+                "\r\n"
+            ));
+        }
+        for (name, value) in &of.headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        let is_bodiless = of.body.is_empty() && matches!(&*of.method, "GET" | "HEAD" | "DELETE");
+        if !is_bodiless && !named("content-length") {
+            head.push_str(&format!("Content-Length: {}\r\n", of.body.len()));
+        }
+        head.push_str("\r\n");
+        Self {
+            template: number,
+            method: of.method.clone(),
+            weight: of.weight,
+            usual,
+            upload_over: of.upload_over,
+            head,
+            body: of.body.clone(),
+        }
+    }
+
+    /// The bytes of one request; `key` stands for `{key}` in them.
+    pub fn bytes(&self, key: &str) -> Bytes {
+        let mut all = match self.head.contains("{key}") {
+            true => self.head.replace("{key}", key).into_bytes(),
+            false => self.head.as_bytes().to_vec(),
+        };
+        let head = all.len();
+        all.extend_from_slice(&self.body);
+        Bytes { all, head }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(template: &RequestTemplate) -> String {
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let prepared = PreparedRequest::new(0, template, address, Duration::ZERO);
+        String::from_utf8(prepared.bytes("k1").all).unwrap()
+    }
+
+    #[test]
+    fn a_get_has_no_length_and_a_post_has_one() {
+        let get = bytes(&RequestTemplate::get("/items/{key}"));
+        assert!(get.starts_with("GET /items/k1 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"), "{get}");
+        assert!(get.ends_with("\r\n\r\n") && !get.contains("Content-Length"));
+        let mut post = RequestTemplate::get("/");
+        post.method = "POST".into();
+        post.body = b"hello".to_vec();
+        assert!(bytes(&post).contains("Content-Length: 5\r\n\r\nhello"));
+    }
+
+    #[test]
+    fn fields_that_the_user_names_are_not_sent_twice() {
+        let mut template = RequestTemplate::get("/");
+        template.headers = vec![("HOST".into(), "example".into())];
+        assert_eq!(bytes(&template).to_lowercase().matches("host:").count(), 1);
+    }
+}

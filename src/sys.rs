@@ -1,0 +1,95 @@
+//! The system calls that have no safe wrapper: the only module with `unsafe` in it.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::model::signal::Signal;
+
+/// Opens a handle of a process that stays with that process, whatever becomes of its number
+/// (pidfd_open(2)).
+///
+/// # Errors
+/// ESRCH when there is no such process; ENOSYS before Linux 5.3.
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and returns a new descriptor or -1.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the descriptor is new, and nobody else knows it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Sends a signal to the process behind a handle (pidfd_send_signal(2)).
+///
+/// # Errors
+/// ESRCH when it has ended, EPERM when it may not be signalled.
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: a null siginfo is allowed and means what kill(2) would send.
+    let done = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.number(), std::ptr::null::<()>(), 0)
+    };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Lets a task wait until a descriptor can be read, as a pidfd can when its process has ended.
+///
+/// # Errors
+/// When it can't be polled (epoll_ctl(2)); outside a tokio runtime it panics.
+pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    let interest = tokio::io::Interest::READABLE;
+    // SAFETY: an OwnedFd keeps the same descriptor open for as long as it lives.
+    unsafe { tokio::io::unix::AsyncFd::register_with_interest(fd, interest) }
+        .map_err(io::Error::from)
+}
+
+/// Makes the command start its child as if from a clean shell, and end with the harness:
+/// default signal dispositions, no descriptor but the standard three, SIGKILL when the thread
+/// that started it ends (prctl(2), PR_SET_PDEATHSIG).
+///
+/// A shell's `&` leaves SIGINT ignored and nohup(1) SIGHUP, and both survive execve(2): a target
+/// started that way would seem to ignore a signal that it never had a chance to see.
+pub(crate) fn start_clean(command: &mut Command) {
+    // SAFETY: the closure runs between fork and exec and calls async-signal-safe functions only.
+    unsafe { command.pre_exec(clean_after_fork) };
+}
+
+fn clean_after_fork() -> io::Result<()> {
+    for number in 1..32 {
+        // SAFETY: SIG_DFL is a valid disposition; SIGKILL and SIGSTOP fail without effect.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let keep_others_closed = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+        // SAFETY: plain integers; it only sets a flag on descriptors. Best effort, since kernels
+        // before 5.11 don't know it.
+        unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, keep_others_closed) };
+        // SAFETY: plain integers.
+        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Gives the calling thread real-time priority, or takes it away again (sched_setscheduler(2)).
+///
+/// # Errors
+/// EPERM for most ordinary users.
+#[cfg(target_os = "linux")]
+pub(crate) fn set_realtime(on: bool) -> io::Result<()> {
+    let (policy, priority) = if on { (libc::SCHED_FIFO, 50) } else { (libc::SCHED_OTHER, 0) };
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the structure lives through the call; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

@@ -1,0 +1,7 @@
+//! The target as a set of processes: starting it, finding it, signalling it, cleaning up after it.
+
+pub mod launch;
+pub mod output;
+pub mod port;
+pub mod ready;
+pub mod tree;

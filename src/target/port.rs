@@ -1,0 +1,91 @@
+//! A port that no other trial has, for as long as it is held.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+#[cfg(target_os = "linux")]
+use std::os::fd::OwnedFd;
+
+/// Below the usual ephemeral range (32768 to 60999): a connection to a closed port inside it can
+/// end up connected to itself (TCP simultaneous open).
+const RANGE: std::ops::Range<u16> = 10_000..32_000;
+
+/// A port that is handed to one target, and that no other harness on this machine hands out
+/// meanwhile.
+#[derive(Debug)]
+pub struct PortLease {
+    port: u16,
+    #[cfg(target_os = "linux")]
+    _held: OwnedFd,
+}
+
+impl PortLease {
+    /// Takes a free port; the search begins at a place that `seed` chooses.
+    ///
+    /// # Errors
+    /// When no port of the range is free.
+    pub fn take(seed: u64) -> io::Result<Self> {
+        let size = u64::from(RANGE.end - RANGE.start);
+        let tries = (0..size).map(|step| RANGE.start + ((seed + step * 7919) % size) as u16);
+        for port in tries {
+            if let Some(lease) = Self::try_port(port)? {
+                return Ok(lease);
+            }
+        }
+        let reason = format!("no port from {} to {} is free", RANGE.start, RANGE.end);
+        Err(io::Error::new(io::ErrorKind::AddrInUse, reason))
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// An abstract unix socket stands for the port: the kernel lets one process have its name,
+    /// and frees it however that process ends (unix(7)).
+    #[cfg(target_os = "linux")]
+    fn try_port(port: u16) -> io::Result<Option<Self>> {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+        use std::os::fd::AsRawFd;
+
+        let held = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+        let name = UnixAddr::new_abstract(format!("shutdown-check-port-{port}").as_bytes())?;
+        match bind(held.as_raw_fd(), &name) {
+            Err(nix::errno::Errno::EADDRINUSE) => return Ok(None),
+            bound => bound?,
+        }
+        Ok(is_free(port).then_some(Self { port, _held: held }))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn try_port(port: u16) -> io::Result<Option<Self>> {
+        Ok(is_free(port).then_some(Self { port }))
+    }
+}
+
+/// Whether a server could listen on the port now, on any address.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_leases_never_share_a_port() {
+        let first = PortLease::take(7).unwrap();
+        let second = PortLease::take(7).unwrap();
+        assert_ne!(first.port(), second.port());
+        assert!(is_free(first.port()), "the lease itself does not listen");
+    }
+
+    #[test]
+    fn a_port_that_is_in_use_is_passed_over() {
+        let lease = PortLease::take(99).unwrap();
+        let port = lease.port();
+        let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        drop(lease);
+        assert!(!is_free(port));
+        drop(taken);
+    }
+}

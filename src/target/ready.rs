@@ -1,0 +1,227 @@
+//! Waits until the target listens and answers, and finds out where.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::observe::sockets::{Listening, SocketWatch};
+
+use super::tree::{Family, socket_inodes};
+
+/// Where a target may be looked for.
+#[derive(Clone, Debug)]
+pub struct Search<'a> {
+    /// The port that was handed to it.
+    pub port: u16,
+    /// The host that clients connect to.
+    pub host: &'a str,
+    /// Whether any other port that it listens on will do.
+    pub any_port: bool,
+    /// Its readiness page; the first answer of any page will do where absent.
+    pub ready_path: Option<&'a str>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Where a target listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The address that clients connect to.
+    pub address: SocketAddr,
+    /// A process that holds the listening socket, where the kernel could be asked.
+    pub owner: Option<u32>,
+}
+
+/// The target did not become ready.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// It listens on nothing.
+    #[error("it listens on no TCP port{}", also(others))]
+    NeverListened {
+        /// Ports that it listens on and that were not asked for.
+        others: Vec<u16>,
+    },
+    /// It accepts, or the kernel does, and it answers nothing.
+    #[error("{address} takes connections and answers nothing")]
+    NeverAnswered {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// It answers something else than HTTP/1.1.
+    #[error("{address} does not speak HTTP/1.1: it answered {answer:?}")]
+    NotHttp {
+        /// Where.
+        address: SocketAddr,
+        /// The beginning of its answer.
+        answer: String,
+    },
+    /// It answers that it is not ready.
+    #[error("http://{address}{path} answered {status} ({times} times)")]
+    Status {
+        /// Where.
+        address: SocketAddr,
+        /// The page.
+        path: String,
+        /// The last answer.
+        status: u16,
+        /// How many answers there were.
+        times: u32,
+    },
+    /// The port is another program's.
+    #[error("port {port} is taken by another program")]
+    PortTaken {
+        /// The port.
+        port: u16,
+    },
+}
+
+fn also(others: &[u16]) -> String {
+    let ports: Vec<_> = others.iter().map(u16::to_string).collect();
+    match ports.is_empty() {
+        true => String::new(),
+        false => format!(" that was asked for, but on {}", ports.join(", ")),
+    }
+}
+
+/// Waits until the target answers.
+///
+/// The last of what was seen becomes the error when the limit is over. Dropping the future ends
+/// the search, as when the target has exited.
+///
+/// # Errors
+/// When the limit is over first.
+pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, NotReady> {
+    let end = Instant::now() + search.limit;
+    let mut watch = SocketWatch::new().ok();
+    let mut last = NotReady::NeverListened { others: Vec::new() };
+    let mut answers = 0;
+    let mut pause = Duration::from_micros(500);
+    while Instant::now() < end {
+        match attempt(search, family, watch.as_mut()).await {
+            Ok(found) => return Ok(found),
+            Err(NotReady::Status { address, path, status, .. }) => {
+                answers += 1;
+                last = NotReady::Status { address, path, status, times: answers };
+            }
+            Err(error) => last = error,
+        }
+        sleep(pause).await;
+        // Starting takes milliseconds for some and seconds for others: look often at first.
+        pause = (pause * 11 / 10).min(Duration::from_millis(50));
+    }
+    Err(last)
+}
+
+async fn attempt(
+    search: &Search<'_>,
+    family: &mut Family,
+    watch: Option<&mut SocketWatch>,
+) -> Result<Found, NotReady> {
+    let found = match watch {
+        Some(watch) => listening(search, family, watch)?,
+        None => Found { address: address(search.host, search.port)?, owner: None },
+    };
+    answers(found.address, search.ready_path).await.map(|()| found)
+}
+
+/// Where the target's processes listen, by the kernel.
+fn listening(
+    search: &Search<'_>,
+    family: &mut Family,
+    watch: &mut SocketWatch,
+) -> Result<Found, NotReady> {
+    let all = watch.listening().unwrap_or_default();
+    let handed: Vec<_> = all.iter().filter(|l| l.address.port() == search.port).collect();
+    if handed.is_empty() && !search.any_port && all.is_empty() {
+        return Err(NotReady::NeverListened { others: Vec::new() });
+    }
+    let held: Vec<(u32, Listening)> = held_by(family, &all);
+    let of_port = |port: u16| held.iter().find(|(_, l)| l.address.port() == port);
+    if let Some((owner, _)) = of_port(search.port) {
+        return Ok(Found { address: address(search.host, search.port)?, owner: Some(*owner) });
+    }
+    if !handed.is_empty() {
+        return Err(NotReady::PortTaken { port: search.port });
+    }
+    let mut ports: Vec<u16> = held.iter().map(|(_, l)| l.address.port()).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    match ports.first().copied() {
+        Some(port) if search.any_port => {
+            let (owner, listening) = of_port(port).copied().unwrap_or((0, all[0]));
+            let ip = reachable(listening.address, search.host)?;
+            Ok(Found { address: ip, owner: Some(owner) })
+        }
+        _ => Err(NotReady::NeverListened { others: ports }),
+    }
+}
+
+/// The listening sockets that processes of the target hold.
+fn held_by(family: &mut Family, all: &[Listening]) -> Vec<(u32, Listening)> {
+    let mut held = Vec::new();
+    for process in family.alive() {
+        let inodes = socket_inodes(process.pid);
+        let own = all.iter().filter(|listening| inodes.contains(&listening.inode));
+        held.extend(own.map(|listening| (process.pid, *listening)));
+    }
+    held
+}
+
+/// A server that listens on every address is reached at the host that was asked for; one that
+/// listens on a single one only there.
+fn reachable(listening: SocketAddr, host: &str) -> Result<SocketAddr, NotReady> {
+    if listening.ip().is_unspecified() {
+        return address(host, listening.port());
+    }
+    Ok(listening)
+}
+
+fn address(host: &str, port: u16) -> Result<SocketAddr, NotReady> {
+    let host = if host == "localhost" { "127.0.0.1" } else { host.trim_matches(['[', ']']) };
+    let ip = host.parse().map_err(|_| NotReady::NeverListened { others: Vec::new() })?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// Asks for the page once.
+async fn answers(address: SocketAddr, path: Option<&str>) -> Result<(), NotReady> {
+    let silent = NotReady::NeverAnswered { address };
+    let page = path.unwrap_or("/");
+    let asked = timeout(Duration::from_secs(2), ask(address, page)).await;
+    let Ok(Ok(answer)) = asked else { return Err(silent) };
+    if answer.is_empty() {
+        return Err(silent);
+    }
+    let status = status_of(&answer).ok_or_else(|| NotReady::NotHttp {
+        address,
+        answer: String::from_utf8_lossy(&answer).chars().take(40).collect(),
+    })?;
+    // A page that was named must say yes; otherwise any answer shows that somebody is there, but
+    // for those that say that something is broken.
+    let good = if path.is_some() { (200..400).contains(&status) } else { status < 500 };
+    let failed = NotReady::Status { address, path: page.to_owned(), status, times: 1 };
+    if good { Ok(()) } else { Err(failed) }
+}
+
+async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    // Read to the end, so that nothing of this is left when the trial begins.
+    match (&mut stream).take(1 << 20).read_to_end(&mut answer).await {
+        Err(error) if answer.is_empty() => Err(error),
+        _ => Ok(answer),
+    }
+}
+
+fn status_of(answer: &[u8]) -> Option<u16> {
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut response = httparse::Response::new(&mut headers);
+    match response.parse(answer) {
+        Ok(httparse::Status::Complete(_)) => response.code,
+        _ => None,
+    }
+}

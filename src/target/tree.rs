@@ -1,0 +1,228 @@
+//! The processes of a target, as `/proc` shows them (proc(5)).
+//!
+//! Elsewhere than on Linux nothing is known but the process that was started.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A process, told apart from a later one with the same number by when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessId {
+    /// Its number.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub started: u64,
+}
+
+/// What `/proc/PID/stat` says of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    id: ProcessId,
+    state: char,
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+/// The processes that one launch brought about: what is known of them while they live, and so
+/// who is left when the first has ended.
+#[derive(Debug)]
+pub struct Family {
+    leader: u32,
+    marker: String,
+    known: BTreeSet<ProcessId>,
+}
+
+/// The variable by which a process is known as one launch's, whatever it did to its parents,
+/// its group and its session.
+pub const MARKER: &str = "SHUTDOWN_CHECK_TRIAL";
+
+impl Family {
+    /// The family of the process `leader`, whose environment has `MARKER` set to `marker`.
+    pub fn new(leader: u32, marker: String) -> Self {
+        let mut family = Self { leader, marker, known: BTreeSet::new() };
+        family.look();
+        family
+    }
+
+    /// Looks who belongs to it now, and remembers them.
+    pub fn look(&mut self) {
+        self.known.extend(stat(self.leader).map(|stat| stat.id));
+        self.known.extend(descendants(self.leader));
+    }
+
+    /// Those that are alive, the leader among them while it is.
+    pub fn alive(&mut self) -> Vec<ProcessId> {
+        self.look();
+        let mut alive: BTreeSet<ProcessId> =
+            self.known.iter().copied().filter(|id| is_alive(*id)).collect();
+        alive.extend(self.adopted());
+        self.known.extend(&alive);
+        alive.into_iter().collect()
+    }
+
+    /// Orphans of the family that the harness has become the parent of, and their descendants.
+    fn adopted(&self) -> Vec<ProcessId> {
+        let mut found = Vec::new();
+        for orphan in self.orphans().into_iter().filter(|orphan| orphan.state != 'Z') {
+            found.push(orphan.id);
+            found.extend(descendants(orphan.id.pid));
+        }
+        found
+    }
+
+    /// Takes in those of the family's orphans that have ended, so that no zombie stays.
+    pub fn reap(&self) {
+        for orphan in self.orphans().into_iter().filter(|orphan| orphan.state == 'Z') {
+            let pid = nix::unistd::Pid::from_raw(orphan.id.pid as i32);
+            let _ = nix::sys::wait::waitpid(pid, Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+        }
+    }
+
+    fn orphans(&self) -> Vec<Stat> {
+        children(std::process::id())
+            .into_iter()
+            .filter(|pid| *pid != self.leader)
+            .filter_map(stat)
+            .filter(|stat| self.is_related(stat))
+            .collect()
+    }
+
+    fn is_related(&self, stat: &Stat) -> bool {
+        stat.group == self.leader
+            || stat.session == self.leader
+            || self.known.contains(&stat.id)
+            || has_marker(stat.id.pid, &self.marker)
+    }
+}
+
+/// Makes this process the parent of orphans among its descendants, so that a target's process
+/// can be found and taken in however it left its family (prctl(2), PR_SET_CHILD_SUBREAPER).
+pub fn adopt_orphans() {
+    // Before Linux 3.4 there is no such thing; then they are found by their group only.
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+}
+
+/// Whether the process lives: neither gone, nor a zombie, nor another one with its number.
+pub fn is_alive(id: ProcessId) -> bool {
+    stat(id.pid).is_some_and(|stat| stat.id == id && !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// The command line of a process, for people.
+pub fn command_line(pid: u32) -> String {
+    let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<_> = raw
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(String::from_utf8_lossy)
+        .collect();
+    if words.is_empty() { format!("process {pid}") } else { words.join(" ") }
+}
+
+/// The inodes of the sockets that a process holds.
+pub fn socket_inodes(pid: u32) -> BTreeSet<u32> {
+    let Ok(entries) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return BTreeSet::new() };
+    entries.flatten().filter_map(|entry| socket_inode(&entry.path())).collect()
+}
+
+fn socket_inode(link: &Path) -> Option<u32> {
+    let target = std::fs::read_link(link).ok()?;
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+fn descendants(of: u32) -> Vec<ProcessId> {
+    let mut found = Vec::new();
+    let mut waiting = children(of);
+    while let Some(pid) = waiting.pop() {
+        found.extend(stat(pid).filter(|stat| stat.state != 'Z').map(|stat| stat.id));
+        waiting.extend(children(pid));
+    }
+    found
+}
+
+/// The children of one process (CONFIG_PROC_CHILDREN), without a look at all the others.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists = tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+            pids.collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
+fn has_marker(pid: u32, marker: &str) -> bool {
+    let wanted = format!("{MARKER}={marker}");
+    environment(pid).split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
+}
+
+/// The processes with a variable in their environment that begins like this.
+pub fn processes_with(variable: &str) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            environment(*pid).split(|byte| *byte == 0).any(|v| v.starts_with(variable.as_bytes()))
+        })
+        .collect()
+}
+
+fn environment(pid: u32) -> Vec<u8> {
+    std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name stands in parentheses and may itself hold some, so that fields count from the last.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (pid, rest) = text.split_once(' ')?;
+    let fields: Vec<&str> = rest.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some(Stat {
+        id: ProcessId { pid: pid.parse().ok()?, started: number(19)? },
+        state: fields.first()?.chars().next()?,
+        parent: number(1)? as u32,
+        group: number(2)? as u32,
+        session: number(3)? as u32,
+    })
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_spaces_and_parentheses() {
+        let text = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!((stat.id, stat.parent), (ProcessId { pid: 12, started: 777 }, 1));
+        assert_eq!(parse_stat("nonsense"), None);
+    }
+
+    #[test]
+    fn a_family_has_children_and_grandchildren() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "sh -c 'echo; cat; true'; true"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The line says that all of them have been started but for cat(1) itself.
+        let mut line = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let mut family = Family::new(shell.id(), "none".into());
+        assert!(family.alive().len() >= 2, "{family:?}");
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert!(!family.alive().iter().any(|id| id.pid == shell.id()));
+    }
+}

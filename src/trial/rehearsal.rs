@@ -1,0 +1,319 @@
+//! A quiet start of the target, without judgement: where it listens, what it answers, how long
+//! that takes, and how much it does at the same time.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::load::clients::{Clients, Stage};
+use crate::load::request::PreparedRequest;
+use crate::model::contract::{ExpectedBody, ExpectedResponse};
+use crate::model::event::{EventKind, Request, RequestEnd};
+use crate::model::target::RequestTemplate;
+use crate::observe::recorder::Recorder;
+use crate::target::ready::Found;
+
+use super::carry_out::{Started, TrialError, start};
+use super::interrupt::Interrupt;
+use super::subject::Subject;
+
+/// A request that takes this long outlasts the limit within which connections must be refused,
+/// so that late connections meet a server that still drains.
+const LONG_MS: u64 = 900;
+/// A target that has not answered a request within this time does not answer it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// The same for pages whose existence is only guessed.
+const GUESS_LIMIT: Duration = Duration::from_secs(3);
+
+/// What the rehearsal found.
+#[derive(Debug)]
+pub struct Rehearsed {
+    /// The target, ready to be tried.
+    pub subject: Subject,
+    /// Where it listened.
+    pub address: SocketAddr,
+    /// From spawn to ready.
+    pub ready_after: Duration,
+}
+
+/// The target can't be rehearsed.
+#[derive(Debug, thiserror::Error)]
+pub enum RehearsalError {
+    /// It can't be started, or is never ready.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    /// It gives another answer than the user expects, with nothing wrong yet.
+    #[error("{name} was answered with status {status}, before any signal\n  {hint}")]
+    WrongStatus {
+        /// The request.
+        name: String,
+        /// The status.
+        status: u16,
+        /// What to do next.
+        hint: String,
+    },
+    /// It does not answer a request as HTTP has it.
+    #[error(
+        "{name} was not answered, before any signal: {what}\n  name a request that the target \
+         answers (--path)"
+    )]
+    NoAnswer {
+        /// The request.
+        name: String,
+        /// What came instead.
+        what: &'static str,
+    },
+}
+
+/// Starts the target once, asks for everything, and ends it again.
+///
+/// # Errors
+/// When the target can't be tested: not started, never ready, or broken before any signal.
+pub fn rehearse(
+    subject: Subject,
+    connections: u16,
+    interrupt: &Interrupt,
+) -> Result<Rehearsed, RehearsalError> {
+    let recorder = Recorder::new();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|reason| TrialError::Harness { what: "start a runtime", reason })?;
+    LocalSet::new().block_on(&runtime, run(subject, connections, interrupt, &recorder))
+}
+
+async fn run(
+    mut subject: Subject,
+    connections: u16,
+    interrupt: &Interrupt,
+    recorder: &Recorder,
+) -> Result<Rehearsed, RehearsalError> {
+    let mut started = start(&subject, u64::from(std::process::id()), recorder)?;
+    let found = started.ready(&subject, interrupt, recorder).await?;
+    let ready_after = recorder.now().since(crate::model::time::Nanos::ZERO);
+    tokio::select! {
+        looked = look(&mut subject, connections, found, recorder) => looked?,
+        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
+    }
+    subject.takes_port = started.was_handed(found.address.port());
+    if !subject.takes_port {
+        subject.target.port = Some(found.address.port());
+    }
+    started.end().await;
+    Ok(Rehearsed { subject, address: found.address, ready_after })
+}
+
+async fn look(
+    subject: &mut Subject,
+    connections: u16,
+    found: Found,
+    recorder: &Recorder,
+) -> Result<(), RehearsalError> {
+    if subject.templates.is_empty() {
+        subject.templates = find_out(subject, found.address, recorder).await;
+    }
+    if subject.contract.requests.is_empty() {
+        subject.contract.requests = ask_all(subject, found.address, recorder).await?;
+    }
+    let again = ask_together(subject, connections, found.address, recorder).await;
+    keep_stable_bodies(&mut subject.contract.requests, &again);
+    subject.parallelism = parallelism(&subject.contract.requests, &again, connections);
+    Ok(())
+}
+
+/// Asks for each request once, one after the other: the expected answers.
+async fn ask_all(
+    subject: &Subject,
+    address: SocketAddr,
+    recorder: &Recorder,
+) -> Result<Vec<ExpectedResponse>, RehearsalError> {
+    let mut answers = Vec::new();
+    for (number, template) in (0..).zip(&subject.templates) {
+        let prepared = PreparedRequest::new(number, template, address, Duration::ZERO);
+        let answer = ask(vec![prepared], &[0], address, recorder, ANSWER_LIMIT).await.pop();
+        answers.push(expected(template, answer)?);
+    }
+    Ok(answers)
+}
+
+fn expected(
+    template: &RequestTemplate,
+    answer: Option<Request>,
+) -> Result<ExpectedResponse, RehearsalError> {
+    let name = template.name();
+    let no_answer = |what| RehearsalError::NoAnswer { name: name.clone(), what };
+    let answer = answer.ok_or_else(|| no_answer("no connection"))?;
+    let status = match answer.end {
+        RequestEnd::Complete => answer.status.unwrap_or_default(),
+        RequestEnd::Closed => return Err(no_answer("the connection was closed")),
+        RequestEnd::Reset => return Err(no_answer("the connection was reset")),
+        RequestEnd::NotHttp => return Err(no_answer("the answer is not HTTP/1.1")),
+        RequestEnd::TimedOut | RequestEnd::Abandoned => return Err(no_answer("it takes too long")),
+    };
+    let hint = match template.expect {
+        Some(wanted) if wanted != status => {
+            format!("{wanted} was expected: see [[request]] expect")
+        }
+        None if status >= 500 => "the target is broken before it is told to shut down: mend that \
+             first, or say that this is expected (--expect-status)"
+            .into(),
+        _ => {
+            let body = ExpectedBody {
+                length: answer.body.length,
+                sha256_prefix: answer.body.sha256_prefix,
+            };
+            let usual = answer.ended.since(answer.started);
+            return Ok(ExpectedResponse { name, status, body: Some(body), usual });
+        }
+    };
+    Err(RehearsalError::WrongStatus { name, status, hint })
+}
+
+/// Asks with as many connections as the load will have, all at the same time.
+async fn ask_together(
+    subject: &Subject,
+    connections: u16,
+    address: SocketAddr,
+    recorder: &Recorder,
+) -> Vec<Request> {
+    let prepared = subject.prepared(address);
+    let kinds = prepared.len();
+    let which: Vec<usize> = (0..usize::from(connections)).map(|n| n % kinds.max(1)).collect();
+    ask(prepared, &which, address, recorder, ANSWER_LIMIT).await
+}
+
+/// A body that differs from one time to the next can't be compared.
+fn keep_stable_bodies(expected: &mut [ExpectedResponse], again: &[Request]) {
+    for request in again.iter().filter(|request| request.end == RequestEnd::Complete) {
+        let expected = &mut expected[usize::from(request.template)];
+        expected.usual = expected.usual.min(request.ended.since(request.started));
+        let seen = (request.body.length, request.body.sha256_prefix);
+        let is_same = |body: &ExpectedBody| (body.length, body.sha256_prefix) == seen;
+        expected.body = expected.body.filter(is_same);
+    }
+}
+
+/// How many requests the target works on at the same time, from how long they took together.
+///
+/// More of them than that would wait in queues: the target's, where a long request on a short
+/// deadline would accuse it of being slow.
+fn parallelism(
+    expected: &[ExpectedResponse],
+    together: &[Request],
+    connections: u16,
+) -> Option<u16> {
+    let slow = Duration::from_millis(100);
+    let is_slow = |r: &&Request| expected[usize::from(r.template)].usual >= slow;
+    let in_time = |r: &&Request| {
+        r.ended.since(r.started) < expected[usize::from(r.template)].usual.mul_f64(1.5)
+    };
+    let asked: Vec<&Request> = together.iter().filter(is_slow).collect();
+    let served = asked.iter().copied().filter(in_time).count();
+    if served == asked.len() {
+        return None;
+    }
+    let share = served as f64 / asked.len() as f64 * f64::from(connections);
+    Some((share as u16).clamp(1, connections))
+}
+
+/// Without a word from the user: what does the target answer to? Its answers become the expected
+/// ones.
+async fn find_out(
+    subject: &mut Subject,
+    address: SocketAddr,
+    recorder: &Recorder,
+) -> Vec<RequestTemplate> {
+    let guesses = guesses();
+    let prepared: Vec<_> = (0..)
+        .zip(&guesses)
+        .map(|(n, guess)| PreparedRequest::new(n, guess, address, Duration::ZERO))
+        .collect();
+    let all: Vec<usize> = (0..guesses.len()).collect();
+    let answers = ask(prepared, &all, address, recorder, GUESS_LIMIT).await;
+    let good = |answer: &&Request| {
+        answer.end == RequestEnd::Complete
+            && answer.status.is_some_and(|status| (200..300).contains(&status))
+    };
+    let guess = |answer: &Request| &guesses[usize::from(answer.template)];
+    let is_long =
+        |answer: &Request| answer.ended.since(answer.started) >= Duration::from_millis(LONG_MS / 2);
+    let is_plain =
+        |answer: &Request| !guess(answer).path.contains('?') && guess(answer).method == "GET";
+    let good: Vec<Request> = answers.into_iter().filter(|answer| good(&answer)).collect();
+    let long = good.iter().filter(|answer| is_long(answer));
+    let fast = good.iter().filter(|answer| !is_long(answer) && is_plain(answer)).take(1);
+    let mut templates = Vec::new();
+    for answer in long.chain(fast) {
+        let template = guess(answer).clone();
+        subject.contract.requests.extend(expected(&template, Some(answer.clone())));
+        templates.push(template);
+    }
+    if templates.is_empty() {
+        templates.push(RequestTemplate::get("/"));
+    }
+    templates
+}
+
+/// Pages that servers for demonstration and test usually have, and a slow upload, which is long
+/// whatever the target does with it, so long as it waits for its end.
+fn guesses() -> Vec<RequestTemplate> {
+    let paths = [
+        format!("/sleep?ms={LONG_MS}"),
+        format!("/stream?chunks=9&ms={LONG_MS}"),
+        format!("/file?bytes=20000&ms={LONG_MS}"),
+        "/".into(),
+        "/health".into(),
+        "/healthz".into(),
+        "/delay/1".into(),
+    ];
+    let mut guesses: Vec<_> = paths.into_iter().map(RequestTemplate::get).collect();
+    for path in ["/echo", "/"] {
+        let mut upload = RequestTemplate::get(path);
+        upload.method = "POST".into();
+        upload.body = vec![b'x'; 2000];
+        upload.upload_over = Some(Duration::from_millis(LONG_MS));
+        guesses.push(upload);
+    }
+    guesses
+}
+
+/// Asks for all of `which` at the same time, each on a connection of its own.
+async fn ask(
+    prepared: Vec<PreparedRequest>,
+    which: &[usize],
+    address: SocketAddr,
+    recorder: &Recorder,
+    limit: Duration,
+) -> Vec<Request> {
+    let before = recorder.read(<[_]>::len);
+    let clients = Clients::new(recorder.clone(), address, prepared);
+    let mut asked = JoinSet::new();
+    for template in which.iter().copied() {
+        let clients: Rc<Clients> = clients.clone();
+        asked.spawn_local(async move { clients.once(template).await });
+    }
+    let all = async { while asked.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(limit, all).await;
+    clients.enter(Stage::Over);
+    while asked.join_next().await.is_some() {}
+    recorder.read(|events| {
+        let requests = events[before..].iter().filter_map(|event| match &event.kind {
+            EventKind::Request(request) => Some(request.clone()),
+            _ => None,
+        });
+        let mut requests: Vec<Request> = requests.collect();
+        requests.sort_by_key(|request| request.template);
+        requests
+    })
+}
+
+impl Started {
+    /// Ends the target without judging how: it is asked first, so that it can clean up.
+    async fn end(mut self) {
+        self.launched.ask_to_end();
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.launched.leader().ended()).await;
+        self.launched.kill_all();
+    }
+}

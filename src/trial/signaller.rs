@@ -1,0 +1,158 @@
+//! Sends the signal at the planned instant, from a thread of its own, between two clock readings.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
+use tokio::sync::oneshot;
+
+use crate::load::clients::{OpenConnections, asked};
+use crate::model::event::{EventKind, Snapshot, SocketSeen};
+use crate::model::signal::Signal;
+use crate::model::time::Nanos;
+use crate::observe::recorder::Recorder;
+use crate::observe::sockets::SocketWatch;
+use crate::sys;
+
+/// Before the instant the thread is awake and asks the clock, since a sleeping one wakes tens of
+/// microseconds late.
+const AWAKE: Duration = Duration::from_micros(300);
+/// What one query to the kernel costs at most, usually.
+const QUERY: Duration = Duration::from_micros(20);
+
+/// Who gets the signal.
+#[derive(Debug)]
+pub enum Recipient {
+    /// One process.
+    Process {
+        /// Its number.
+        pid: u32,
+        /// Its handle.
+        handle: OwnedFd,
+    },
+    /// Every process of a group.
+    Group {
+        /// The number of the group.
+        group: u32,
+    },
+}
+
+/// A signal that is to be sent.
+#[derive(Debug)]
+pub struct Order {
+    /// Which one.
+    pub signal: Signal,
+    /// When.
+    pub at: Nanos,
+    /// To whom.
+    pub to: Recipient,
+    /// The server.
+    pub server: SocketAddr,
+    /// The connections to ask the kernel about.
+    pub open: OpenConnections,
+}
+
+/// Sends it from a new thread; the answer is whether it could be sent.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn send_from_thread(
+    order: Order,
+    recorder: Recorder,
+) -> std::io::Result<oneshot::Receiver<std::io::Result<Nanos>>> {
+    let (tell, told) = oneshot::channel();
+    std::thread::Builder::new().name("signal".into()).spawn(move || {
+        let sent = send(&order, &recorder);
+        let _ = tell.send(sent);
+    })?;
+    Ok(told)
+}
+
+fn send(order: &Order, recorder: &Recorder) -> std::io::Result<Nanos> {
+    // The kernel may round wake-ups of ordinary threads by 50 microseconds (prctl(2)).
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_timerslack(1);
+    let mut watch = SocketWatch::new().ok();
+    let count = asked(&order.open).len() as u32;
+    sleep_until(recorder, order.at - AWAKE - QUERY * count);
+    let realtime = Realtime::begin();
+    let before = look(&mut watch, order);
+    while recorder.now() < order.at {
+        std::hint::spin_loop();
+    }
+    let sending = recorder.now();
+    let sent = order.to.send(order.signal);
+    let after_sending = recorder.now();
+    // Real-time priority is given back at once: kept, it would keep the target off the processor.
+    drop(realtime);
+    sent?;
+    let after = look(&mut watch, order);
+    let planned = order.at;
+    let (signal, pid) = (order.signal, order.to.number());
+    if let Some(sockets) = before {
+        let seen = EventKind::SocketsSeen { when: Snapshot::Before, sockets };
+        recorder.record_at(sending, seen);
+    }
+    recorder.record_at(sending, EventKind::SignalSending { signal, pid, planned });
+    recorder.record_at(after_sending, EventKind::SignalSent { signal });
+    if let Some(sockets) = after {
+        recorder.record(EventKind::SocketsSeen { when: Snapshot::After, sockets });
+    }
+    Ok(after_sending)
+}
+
+fn look(watch: &mut Option<SocketWatch>, order: &Order) -> Option<Vec<SocketSeen>> {
+    watch.as_mut()?.look(order.server, &asked(&order.open)).ok()
+}
+
+impl Recipient {
+    /// The number of the process, or of the group's leader.
+    pub fn number(&self) -> u32 {
+        match self {
+            Recipient::Process { pid, .. } => *pid,
+            Recipient::Group { group } => *group,
+        }
+    }
+
+    fn send(&self, signal: Signal) -> std::io::Result<()> {
+        match self {
+            Recipient::Process { handle, .. } => sys::pidfd_send_signal(handle, signal),
+            Recipient::Group { group } => {
+                let signal = nix::sys::signal::Signal::try_from(signal.number())?;
+                let group = nix::unistd::Pid::from_raw(*group as i32);
+                Ok(nix::sys::signal::killpg(group, signal)?)
+            }
+        }
+    }
+}
+
+/// Sleeps to an instant of the recorder's clock (clock_nanosleep(2), TIMER_ABSTIME).
+fn sleep_until(recorder: &Recorder, at: Nanos) {
+    let ns = recorder.on_system_clock(at);
+    let request = TimeSpec::new((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as i64);
+    let flags = ClockNanosleepFlags::TIMER_ABSTIME;
+    while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &request)
+        == Err(nix::errno::Errno::EINTR)
+    {}
+}
+
+/// Real-time priority of this thread, where it may have it, until dropped.
+struct Realtime {
+    had: bool,
+}
+
+impl Realtime {
+    fn begin() -> Self {
+        Self { had: sys::set_realtime(true).is_ok() }
+    }
+}
+
+impl Drop for Realtime {
+    fn drop(&mut self) {
+        if self.had {
+            let _ = sys::set_realtime(false);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What all trials of a run have in common: the target as the rehearsal found it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::load::request::PreparedRequest;
+use crate::model::contract::Contract;
+use crate::model::target::{RequestTemplate, Target};
+
+/// Is told which processes live, so that somebody knows when the harness itself is killed.
+pub trait Guard: std::fmt::Debug + Send + Sync {
+    /// The leader of a process group was started.
+    fn launched(&self, leader: u32);
+    /// Nothing of it is left.
+    fn ended(&self, leader: u32);
+}
+
+/// Nobody guards: the leader ends with the harness (PR_SET_PDEATHSIG), others may not.
+#[derive(Debug)]
+pub struct Unguarded;
+
+impl Guard for Unguarded {
+    fn launched(&self, _: u32) {}
+    fn ended(&self, _: u32) {}
+}
+
+/// A target that is known well enough to be tried.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// How it is started.
+    pub target: Target,
+    /// What is expected of it; its `requests` go with `templates`.
+    pub contract: Contract,
+    /// What is asked of it.
+    pub templates: Vec<RequestTemplate>,
+    /// How many requests it works on at the same time, where that is fewer than were asked.
+    pub parallelism: Option<u16>,
+    /// Whether it listens on the port that it is handed; otherwise trials can't run side by side.
+    pub takes_port: bool,
+    /// A text that no other run on this machine has, from which its processes are known.
+    pub run_id: String,
+    /// Who is told which processes live.
+    pub guard: Arc<dyn Guard>,
+}
+
+impl Subject {
+    /// A target of which nothing is known yet but what the user said.
+    pub fn new(target: Target, contract: Contract, run_id: String, guard: Arc<dyn Guard>) -> Self {
+        let templates = target.requests.clone();
+        Self { target, contract, templates, parallelism: None, takes_port: true, run_id, guard }
+    }
+
+    /// The requests, ready to be sent to one address.
+    pub fn prepared(&self, address: SocketAddr) -> Vec<PreparedRequest> {
+        let usual = |number: usize| {
+            self.contract.requests.get(number).map_or(Duration::ZERO, |expected| expected.usual)
+        };
+        (0u16..)
+            .zip(&self.templates)
+            .map(|(n, template)| PreparedRequest::new(n, template, address, usual(usize::from(n))))
+            .collect()
+    }
+}
