@@ -1,0 +1,145 @@
+//! Draws plans: what each trial does is settled here, before anything is started.
+//!
+//! A trial is a pure function of the options and its number. A plan of `n` trials is therefore
+//! the beginning of every longer one, a budget can draw trial after trial until its time is over,
+//! and any trial can be drawn again alone.
+
+use std::time::Duration;
+
+use crate::model::plan::{
+    Arrivals, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
+};
+use crate::model::signal::Signal;
+
+mod draw;
+
+use draw::{Purpose, draw, stratified};
+
+/// The pauses that a closed loop is tried with, where the user names no rate.
+const PAUSES: [Duration; 3] =
+    [Duration::from_millis(5), Duration::from_millis(10), Duration::from_millis(20)];
+
+/// The number of connections up to which those pauses hold. More of them pause longer in
+/// proportion, so that a trial with fast handlers has at most about 2000 requests before its
+/// signal, and its history stays readable.
+const UNHURRIED_CONNECTIONS: u16 = 16;
+
+/// What a plan is drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanOptions {
+    /// The seed that all else follows from.
+    pub seed: u64,
+    /// The signals that the trials take turns with; SIGTERM where empty.
+    pub signals: Vec<Signal>,
+    /// Who gets them.
+    pub signal_to: SignalTo,
+    /// The situations that the trials take turns with; all of them where empty.
+    pub situations: Vec<Situation>,
+    /// How many connections are in use at the same time.
+    pub connections: u16,
+    /// When the next request is sent; where absent, each trial draws the pause of a closed loop.
+    pub arrivals: Option<Arrivals>,
+    /// Of a hundred connections, how many are kept for the next request.
+    pub keep_alive_percent: u8,
+    /// How many pooled clients ask beside the raw ones.
+    pub pooled_clients: u16,
+    /// The part of the load in which the signal comes, from its beginning.
+    pub window: (Duration, Duration),
+}
+
+impl PlanOptions {
+    /// The defaults, with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            signals: vec![Signal::TERM],
+            signal_to: SignalTo::Leader,
+            situations: Situation::ALL.to_vec(),
+            connections: 16,
+            arrivals: None,
+            keep_alive_percent: 50,
+            pooled_clients: 1,
+            window: (Duration::from_millis(200), Duration::from_millis(600)),
+        }
+    }
+}
+
+/// The first `trials` trials.
+pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
+    Plan { seed: options.seed, trials: (1..=trials).map(|number| trial(options, number)).collect() }
+}
+
+/// The trial with this number, counted from 1.
+///
+/// The signals take turns first, then the situations, so that even a short plan has tried each
+/// signal. The turns of one situation with one signal form a cell, and each cell spreads its own
+/// moments over the window (see `draw::stratified`).
+pub fn trial(options: &PlanOptions, number: u32) -> Trial {
+    let signals = or_default(&options.signals, &[Signal::TERM]);
+    let situations = or_default(&options.situations, &Situation::ALL);
+    let turn = number.saturating_sub(1) as usize;
+    let cell = turn % (signals.len() * situations.len());
+    let visit = turn / (signals.len() * situations.len());
+    let after = within(options.window, stratified(options.seed, cell as u64, visit as u64));
+    Trial {
+        number,
+        seed: draw(options.seed, Purpose::Trial, number.into(), 0),
+        situation: situations[cell / signals.len()],
+        load: LoadShape {
+            connections: options.connections,
+            arrivals: options.arrivals.unwrap_or_else(|| closed_loop(options, number)),
+            keep_alive_percent: options.keep_alive_percent,
+            pooled_clients: options.pooled_clients,
+        },
+        signals: vec![PlannedSignal {
+            signal: signals[cell % signals.len()],
+            to: options.signal_to,
+            moment: Moment::Uniform { after },
+        }],
+    }
+}
+
+fn or_default<'o, T>(chosen: &'o [T], default: &'o [T]) -> &'o [T] {
+    if chosen.is_empty() { default } else { chosen }
+}
+
+fn closed_loop(options: &PlanOptions, number: u32) -> Arrivals {
+    let drawn = draw(options.seed, Purpose::Pause, number.into(), 0) % PAUSES.len() as u64;
+    let crowd = options.connections.max(UNHURRIED_CONNECTIONS);
+    let pause = PAUSES[drawn as usize] * u32::from(crowd) / u32::from(UNHURRIED_CONNECTIONS);
+    Arrivals::Closed { pause }
+}
+
+/// The instant at this fraction (of 2⁶⁴) of the window, to the microsecond: finer than any timer,
+/// and short enough to be read in a printed plan.
+fn within((from, to): (Duration, Duration), fraction: u64) -> Duration {
+    let width_us = to.saturating_sub(from).as_micros();
+    let offset_us = (width_us * u128::from(fraction)) >> 64;
+    from + Duration::from_micros(u64::try_from(offset_us).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_a_window_belong_to_it() {
+        let window = (Duration::from_millis(200), Duration::from_millis(600));
+        assert_eq!(within(window, 0), window.0);
+        assert!(within(window, u64::MAX) < window.1);
+        assert_eq!(within((window.1, window.0), u64::MAX), window.1);
+    }
+
+    #[test]
+    fn more_connections_pause_longer() {
+        let pause = |connections| {
+            let options = PlanOptions { connections, ..PlanOptions::new(1) };
+            match trial(&options, 1).load.arrivals {
+                Arrivals::Closed { pause } => pause,
+                Arrivals::Open { .. } => unreachable!("no rate was asked for"),
+            }
+        };
+        assert_eq!(pause(1), pause(16));
+        assert_eq!(pause(160), pause(16) * 10);
+    }
+}

@@ -1,0 +1,145 @@
+//! Laws of planning: a plan follows from its seed and nothing else.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use shutdown_check::model::plan::{Arrivals, Moment, Plan, SignalTo, Situation};
+use shutdown_check::model::signal::Signal;
+use shutdown_check::plan::{PlanOptions, plan, trial};
+
+fn options() -> impl Strategy<Value = PlanOptions> {
+    let signals = prop::collection::vec((1..=64i32).prop_map(signal), 0..4);
+    let to = prop_oneof![Just(SignalTo::Leader), Just(SignalTo::Listener), Just(SignalTo::Group)];
+    let arrivals =
+        prop::option::of((0.1..5000.0f64).prop_map(|rate| Arrivals::Open { per_second: rate }));
+    let window = (0..2_000_000u64, 0..2_000_000u64)
+        .prop_map(|(a, b)| (Duration::from_micros(a), Duration::from_micros(a + b)));
+    (any::<u64>(), signals, to, 1..=10_000u16, arrivals, window).prop_map(
+        |(seed, signals, signal_to, connections, arrivals, window)| PlanOptions {
+            signals,
+            signal_to,
+            connections,
+            arrivals,
+            window,
+            ..PlanOptions::new(seed)
+        },
+    )
+}
+
+fn signal(number: i32) -> Signal {
+    Signal::from_number(number).expect("1 to 64")
+}
+
+fn after(moment: Moment) -> Duration {
+    match moment {
+        Moment::Uniform { after } => after,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn the_same_seed_draws_the_same_plan(options in options(), trials in 0..24u32) {
+        prop_assert_eq!(plan(&options, trials), plan(&options.clone(), trials));
+    }
+
+    #[test]
+    fn a_plan_begins_every_longer_one(options in options(), trials in 0..24u32) {
+        let longer = plan(&options, trials + 1);
+        prop_assert_eq!(&plan(&options, trials).trials[..], &longer.trials[..trials as usize]);
+        prop_assert_eq!(longer.trials.last(), Some(&trial(&options, trials + 1)));
+    }
+
+    #[test]
+    fn another_seed_draws_another_plan(options in options(), other in any::<u64>()) {
+        prop_assume!(options.seed != other);
+        let again = PlanOptions { seed: other, ..options.clone() };
+        let seeds = |plan: Plan| plan.trials.iter().map(|t| t.seed).collect::<Vec<_>>();
+        prop_assert_ne!(seeds(plan(&options, 2)), seeds(plan(&again, 2)));
+    }
+
+    #[test]
+    fn every_moment_is_inside_the_window(options in options(), number in 1..=u32::MAX) {
+        let (from, to) = options.window;
+        for planned in trial(&options, number).signals {
+            let after = after(planned.moment);
+            prop_assert!(from <= after && after <= to, "{after:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_survives_being_written_and_read(options in options()) {
+        let drawn = plan(&options, 3);
+        let text = serde_json::to_string(&drawn).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), drawn);
+    }
+
+    #[test]
+    fn the_load_stays_bounded(seed in any::<u64>(), number in 1..1000u32, connections in 1..=10_000u16) {
+        let options = PlanOptions { connections, ..PlanOptions::new(seed) };
+        let Arrivals::Closed { pause } = trial(&options, number).load.arrivals else {
+            return Err(TestCaseError::fail("no rate was asked for"));
+        };
+        let slowest = Duration::from_millis(5) * u32::from(connections.max(16));
+        prop_assert!(pause * 16 >= slowest, "{pause:?} is more than 3200 requests a second");
+    }
+
+    #[test]
+    fn a_few_trials_cover_the_window_evenly(seed in any::<u64>()) {
+        let options = PlanOptions { signals: vec![Signal::TERM, Signal::INT], ..PlanOptions::new(seed) };
+        let mut eighths: HashMap<(Signal, u128), u32> = HashMap::new();
+        for trial in plan(&options, 16).trials {
+            let planned = &trial.signals[0];
+            let eighth = (after(planned.moment) - options.window.0).as_millis() / 50;
+            *eighths.entry((planned.signal, eighth)).or_default() += 1;
+        }
+        prop_assert_eq!(eighths.len(), 16, "each signal in each eighth of the window");
+    }
+}
+
+#[test]
+fn the_signals_take_turns() {
+    let options = PlanOptions { signals: vec![Signal::TERM, Signal::INT], ..PlanOptions::new(42) };
+    let signals: Vec<_> = plan(&options, 5).trials.iter().map(|t| t.signals[0].signal).collect();
+    assert_eq!(signals, [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT, Signal::TERM]);
+}
+
+#[test]
+fn nothing_chosen_means_the_usual() {
+    let options = PlanOptions { signals: vec![], situations: vec![], ..PlanOptions::new(42) };
+    assert_eq!(trial(&options, 1).signals[0].signal, Signal::TERM);
+    assert_eq!(trial(&options, 1).situation, Situation::Load);
+}
+
+/// Plans are printed, committed and run again: a change of these lines changes everybody's.
+#[test]
+fn a_plan_is_the_same_in_every_version() {
+    insta::assert_json_snapshot!(trial(&PlanOptions::new(42), 1), @r#"
+    {
+      "number": 1,
+      "seed": 15459028524211945231,
+      "situation": "load",
+      "load": {
+        "connections": 16,
+        "arrivals": {
+          "loop": "closed",
+          "pause_ms": 5.0
+        },
+        "keep_alive_percent": 50,
+        "pooled_clients": 1
+      },
+      "signals": [
+        {
+          "signal": "SIGTERM",
+          "to": "leader",
+          "moment": {
+            "kind": "uniform",
+            "after_ms": 548.728
+          }
+        }
+      ]
+    }
+    "#);
+}
