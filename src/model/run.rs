@@ -187,6 +187,9 @@ pub struct TrialReport {
     pub refused_after_ms: Option<f64>,
     /// From the signal to the last response of a request in process, in milliseconds.
     pub drain_ms: Option<f64>,
+    /// Requests that its clients made, pooled clients left out.
+    #[serde(default)]
+    pub requests: u32,
     /// Requests that could not be ordered against the signal.
     pub ambiguous: u32,
     /// How late the harness itself was at its worst, in milliseconds.

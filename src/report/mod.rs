@@ -1,0 +1,139 @@
+//! Reports: what a run has shown, put together and rendered.
+//!
+//! Everything here but [`write`] is pure: text from data, with no clock, file or environment.
+//! To add a format: a new file with a `render`, and its variant of [`Format`].
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::model::run::RunReport;
+
+pub mod catalogue;
+pub mod json;
+pub mod plan_text;
+pub mod schema;
+pub mod summary;
+pub mod terminal;
+pub mod write;
+
+mod nouns;
+mod numbers;
+mod text;
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// For other programs; its schema is published.
+    Json,
+    /// For people, in a terminal or a log.
+    Text,
+}
+
+impl Format {
+    /// Every format, in the order in which they are listed to users.
+    pub const ALL: [Format; 2] = [Format::Json, Format::Text];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Text => "text",
+        }
+    }
+
+    /// The report in this format; `view` matters to people's formats only.
+    pub fn render(self, report: &RunReport, view: &terminal::View<'_>) -> String {
+        match self {
+            Format::Json => json::render(report),
+            Format::Text => terminal::render(report, view),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Format {
+    type Err = BadOutput;
+    fn from_str(text: &str) -> Result<Self, BadOutput> {
+        Format::ALL
+            .into_iter()
+            .find(|format| format.name() == text)
+            .ok_or_else(|| BadOutput::Format { text: text.to_owned() })
+    }
+}
+
+/// One output that was asked for: `json=reports/run.json`, or `text=-` for standard output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// How it is written.
+    pub format: Format,
+    /// Where to; `-` is standard output.
+    pub path: PathBuf,
+}
+
+impl FromStr for Output {
+    type Err = BadOutput;
+    fn from_str(text: &str) -> Result<Self, BadOutput> {
+        match text.split_once('=') {
+            Some((format, path)) if !path.is_empty() => {
+                Ok(Output { format: format.parse()?, path: path.into() })
+            }
+            _ => Err(BadOutput::NoPath { text: text.to_owned() }),
+        }
+    }
+}
+
+/// A format or an output that can't be understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadOutput {
+    /// No format has this name.
+    #[error("{text:?} is no format: use {}", names())]
+    Format {
+        /// What was given.
+        text: String,
+    },
+    /// It is not of the form FORMAT=PATH.
+    #[error("{text:?} names no file: write FORMAT=PATH, such as json=report.json (- for stdout)")]
+    NoPath {
+        /// What was given.
+        text: String,
+    },
+}
+
+fn names() -> String {
+    Format::ALL.map(Format::name).join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_a_format_and_a_path() {
+        let output = Output { format: Format::Json, path: "a=b.json".into() };
+        assert_eq!("json=a=b.json".parse(), Ok(output));
+        let output = Output { format: Format::Text, path: "-".into() };
+        assert_eq!("text=-".parse(), Ok(output));
+    }
+
+    #[test]
+    fn what_is_none_says_what_would_be_one() {
+        let error = "yaml=x".parse::<Output>().unwrap_err();
+        assert_eq!(error.to_string(), "\"yaml\" is no format: use json or text");
+        for text in ["json", "json=", ""] {
+            assert!(text.parse::<Output>().unwrap_err().to_string().contains("FORMAT=PATH"));
+        }
+    }
+
+    #[test]
+    fn every_format_has_a_name_that_is_understood() {
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A plan for people, as a table, and for programs, as JSON.
+
+use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, Trial};
+
+use super::numbers::counted;
+use super::text::{columns, cut};
+
+const WIDTH: usize = 80;
+const TITLES: [&str; 7] = ["trial", "seed", "situation", "signal", "at ms", "connections", "loop"];
+
+/// The plan as a table, a line a trial.
+pub fn table(plan: &Plan) -> String {
+    let rows: Vec<[String; 7]> = plan.trials.iter().map(row).collect();
+    let mut widths = TITLES.map(columns);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(columns(cell));
+        }
+    }
+    let trials = counted(plan.trials.len() as u64, "trial", "trials");
+    let mut text =
+        format!("seed {:x}, {trials}; times are from the start of the load\n\n", plan.seed);
+    text.push_str(&line(&TITLES.map(str::to_owned), &widths));
+    for row in &rows {
+        text.push_str(&line(row, &widths));
+    }
+    text
+}
+
+/// The plan as JSON, as it also stands in the report.
+pub fn json(plan: &Plan) -> String {
+    let mut text = serde_json::to_string_pretty(plan).expect("a plan has only text keys");
+    text.push('\n');
+    text
+}
+
+fn row(trial: &Trial) -> [String; 7] {
+    let signals: Vec<_> = trial.signals.iter().map(|planned| planned.signal.to_string()).collect();
+    let moments: Vec<_> = trial.signals.iter().map(|planned| moment(planned.moment)).collect();
+    [
+        trial.number.to_string(),
+        format!("{:016x}", trial.seed),
+        trial.situation.name().to_owned(),
+        signals.join("+"),
+        moments.join("+"),
+        trial.load.connections.to_string(),
+        shape(&trial.load),
+    ]
+}
+
+fn moment(moment: Moment) -> String {
+    match moment {
+        Moment::Uniform { after } => format!("{:.1}", after.as_secs_f64() * 1e3),
+    }
+}
+
+fn shape(load: &LoadShape) -> String {
+    match load.arrivals {
+        Arrivals::Closed { pause } => format!("closed {:.0} ms", pause.as_secs_f64() * 1e3),
+        Arrivals::Open { per_second } => format!("open {per_second:.0}/s"),
+    }
+}
+
+/// Numbers to the right, words to the left.
+fn line(cells: &[String; 7], widths: &[usize; 7]) -> String {
+    let mut text = String::new();
+    for (at, (cell, &width)) in cells.iter().zip(widths).enumerate() {
+        let gap = if at == 0 { "" } else { "  " };
+        match at {
+            0 | 4 | 5 => text.push_str(&format!("{gap}{cell:>width$}")),
+            _ => text.push_str(&format!("{gap}{cell:<width$}")),
+        }
+    }
+    format!("{}\n", cut(text.trim_end(), WIDTH))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::plan::{PlannedSignal, SignalTo, Situation};
+    use crate::model::signal::Signal;
+
+    fn plan() -> Plan {
+        let trial = |number, after_us, arrivals| Trial {
+            number,
+            seed: u64::MAX / u64::from(number),
+            situation: Situation::Load,
+            load: LoadShape {
+                connections: 1000,
+                arrivals,
+                keep_alive_percent: 50,
+                pooled_clients: 2,
+            },
+            signals: vec![PlannedSignal {
+                signal: Signal::TERM,
+                to: SignalTo::Leader,
+                moment: Moment::Uniform { after: Duration::from_micros(after_us) },
+            }],
+        };
+        let pause = Duration::from_micros(12_345);
+        let trials = vec![
+            trial(1, 12_340, Arrivals::Closed { pause }),
+            trial(9999, 15_812_000, Arrivals::Open { per_second: 12_500.0 }),
+        ];
+        Plan { seed: 0x9f_31c2, trials }
+    }
+
+    #[test]
+    fn the_table_is_aligned_and_fits() {
+        insta::assert_snapshot!(table(&plan()));
+        assert!(table(&plan()).lines().all(|line| columns(line) <= WIDTH));
+    }
+
+    #[test]
+    fn the_json_is_the_plan() {
+        assert_eq!(serde_json::from_str::<Plan>(&json(&plan())).unwrap(), plan());
+    }
+}

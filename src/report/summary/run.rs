@@ -1,0 +1,251 @@
+//! Puts the report of a run together from its trials, whatever order they ended in.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::model::plan::{Plan, Situation};
+use crate::model::run::{
+    CoverageCell, Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport,
+    SCHEMA_VERSION, TargetReport, Timings, Tool, TrialReport,
+};
+use crate::model::signal::Signal;
+use crate::model::statistics::{quantile, rate_bounds_95};
+use crate::model::verdict::{Profile, Severity, VerdictName};
+
+use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, worst};
+
+/// What a report says besides what its trials show.
+#[derive(Clone, Debug)]
+pub struct RunFacts {
+    /// The program that carried out the run.
+    pub tool: Tool,
+    /// The profile that set the severities.
+    pub profile: Profile,
+    /// What a violation does, for every invariant, in the order of the catalogue.
+    pub severities: Vec<(&'static str, Severity)>,
+    /// The seed of the plan.
+    pub seed: u64,
+    /// What was tested.
+    pub target: TargetReport,
+    /// What was to be done.
+    pub plan: Plan,
+    /// The settings that were in force, as they would stand in shutdown-check.toml.
+    pub configuration: serde_json::Value,
+    /// The machine.
+    pub environment: Environment,
+    /// When the run began (RFC 3339).
+    pub started_at: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: f64,
+    /// The signal that stopped the run before its plan was done.
+    pub interrupted: Option<Signal>,
+}
+
+/// The report of a run, from its trials in whatever order they ended.
+pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
+    let mut trials: Vec<&TrialSummary> = trials.iter().collect();
+    trials.sort_by_key(|trial| trial.report.number);
+    let invariants: Vec<_> =
+        run.severities.iter().map(|(id, level)| merged(id, *level, &trials)).collect();
+    let denied = invariants.iter().filter(|invariant| invariant.level == Severity::Deny);
+    let verdict = worst(denied.map(|invariant| invariant.verdict));
+    RunReport {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        tool: run.tool,
+        verdict,
+        exit_code: exit_code(verdict, run.interrupted),
+        interrupted: run.interrupted,
+        profile: run.profile,
+        seed: run.seed,
+        levels: levels(&trials),
+        target: run.target,
+        invariants,
+        coverage: coverage(&trials),
+        timings: timings(&trials),
+        pooled_clients: pooled(&trials),
+        outcomes: outcomes(&trials),
+        trials: trials.iter().map(|trial| trial.report.clone()).collect(),
+        plan: run.plan,
+        configuration: run.configuration,
+        environment: run.environment,
+        started_at: run.started_at,
+        duration_ms: run.duration_ms,
+    }
+}
+
+/// Drops the evidence that no report will show, so that a long run of failures stays small.
+///
+/// The report is the same whether or not, and however often, this is done.
+pub fn thin(trials: &mut [TrialSummary]) {
+    let all: Vec<&TrialSummary> = trials.iter().collect();
+    let failed: HashSet<_> =
+        all.iter().flat_map(|trial| &trial.evidence).map(|ranked| ranked.invariant).collect();
+    let kept: HashSet<_> = failed
+        .into_iter()
+        .flat_map(|id| best_evidence(id, &all))
+        .map(|ranked| (ranked.invariant, ranked.place, ranked.evidence.trial))
+        .collect();
+    for trial in trials {
+        trial.evidence.retain(|ranked| {
+            kept.contains(&(ranked.invariant, ranked.place, ranked.evidence.trial))
+        });
+    }
+}
+
+/// The evidence to show: first one violation of each trial, and the smallest trials first.
+fn best_evidence<'t>(invariant: &str, trials: &[&'t TrialSummary]) -> Vec<&'t Ranked> {
+    let of = |trial: &'t TrialSummary| {
+        trial.evidence.iter().map(move |ranked| (trial.report.requests, ranked))
+    };
+    let mut all: Vec<_> = trials
+        .iter()
+        .flat_map(|trial| of(trial))
+        .filter(|(_, ranked)| ranked.invariant == invariant)
+        .collect();
+    all.sort_by_key(|(requests, ranked)| (ranked.place, *requests, ranked.evidence.trial));
+    all.into_iter().map(|(_, ranked)| ranked).take(EVIDENCE_SHOWN).collect()
+}
+
+fn merged(id: &'static str, level: Severity, trials: &[&TrialSummary]) -> InvariantReport {
+    let shown: Vec<&Shown> =
+        trials.iter().flat_map(|t| &t.shown).filter(|shown| shown.invariant == id).collect();
+    let number = |verdict| shown.iter().filter(|shown| shown.verdict == verdict).count() as u32;
+    let violated = number(VerdictName::Violated);
+    let satisfied = number(VerdictName::Satisfied);
+    let not_applicable = number(VerdictName::NotApplicable);
+    let verdict = match () {
+        () if violated > 0 => VerdictName::Violated,
+        () if satisfied > 0 => VerdictName::Satisfied,
+        () if not_applicable > 0 && not_applicable as usize == shown.len() => {
+            VerdictName::NotApplicable
+        }
+        () => VerdictName::Inconclusive,
+    };
+    let exercised = shown.iter().map(|shown| u64::from(shown.exercised)).sum();
+    let violations = shown.iter().map(|shown| u64::from(shown.violations)).sum();
+    let bounds = rate_bounds_95(violations, exercised);
+    let reason = match verdict {
+        VerdictName::Violated | VerdictName::Satisfied => None,
+        _ => Some(usual_reason(&shown, verdict)),
+    };
+    InvariantReport {
+        id: id.to_owned(),
+        level,
+        verdict,
+        trials: satisfied + violated,
+        trials_violated: violated,
+        exercised,
+        violations,
+        rate_upper_bound_95: bounds.map(|(_, upper)| upper),
+        rate_lower_bound_95: bounds.map(|(lower, _)| lower).filter(|_| violations > 0),
+        reason,
+        evidence: best_evidence(id, trials)
+            .into_iter()
+            .map(|ranked| ranked.evidence.clone())
+            .collect(),
+    }
+}
+
+/// The most frequent reason for this verdict; of equally frequent ones, the first trial's.
+fn usual_reason(shown: &[&Shown], verdict: VerdictName) -> String {
+    let mut times: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (at, shown) in shown.iter().filter(|shown| shown.verdict == verdict).enumerate() {
+        let Some(reason) = &shown.reason else { continue };
+        times.entry(reason).or_insert((0, at)).0 += 1;
+    }
+    times
+        .into_iter()
+        .max_by_key(|(_, (times, first))| (*times, usize::MAX - first))
+        .map_or("no trial was judged: give the run more time (--budget)", |(reason, _)| reason)
+        .to_owned()
+}
+
+fn exit_code(verdict: VerdictName, interrupted: Option<Signal>) -> u8 {
+    match (interrupted, verdict) {
+        (Some(signal), _) => u8::try_from(128 + signal.number()).unwrap_or(u8::MAX),
+        (None, VerdictName::Satisfied) => 0,
+        (None, VerdictName::Violated) => 1,
+        (None, VerdictName::Inconclusive | VerdictName::NotApplicable) => 3,
+    }
+}
+
+/// From the kernel only where every trial had them from there.
+fn levels(trials: &[&TrialSummary]) -> Levels {
+    let mut exact = trials.iter().filter_map(|trial| trial.exact).peekable();
+    match exact.peek().is_some() && exact.all(|exact| exact) {
+        true => Levels::Kernel,
+        false => Levels::Inferred,
+    }
+}
+
+fn coverage(trials: &[&TrialSummary]) -> Vec<CoverageCell> {
+    let mut cells: BTreeMap<(Situation, &str, Signal), CoverageCell> = BTreeMap::new();
+    for trial in trials {
+        let Some(signal) = trial.signal else { continue };
+        let (situation, moment) = (trial.report.situation, trial.report.moment.as_str());
+        let cell = cells.entry((situation, moment, signal)).or_insert_with(|| CoverageCell {
+            situation,
+            moment: moment.to_owned(),
+            signal,
+            trials: 0,
+            violations: BTreeMap::new(),
+        });
+        cell.trials += 1;
+        for shown in trial.shown.iter().filter(|shown| shown.violations > 0) {
+            let violations = cell.violations.entry(shown.invariant.to_owned()).or_default();
+            *violations += u64::from(shown.violations);
+        }
+    }
+    cells.into_values().collect()
+}
+
+fn timings(trials: &[&TrialSummary]) -> Timings {
+    let over = |value: fn(&TrialReport) -> Option<f64>| {
+        distribution(trials.iter().filter_map(|trial| value(&trial.report)).collect())
+    };
+    Timings {
+        ready_ms: over(|trial| trial.ready_ms),
+        drain_ms: over(|trial| trial.drain_ms),
+        exit_ms: over(|trial| trial.exit.as_ref()?.after_ms),
+        refused_after_ms: over(|trial| trial.refused_after_ms),
+        signal_error_us: distribution(
+            trials.iter().flat_map(|t| &t.report.signals).map(|signal| signal.error_us).collect(),
+        ),
+        harness_lag_ms: over(|trial| Some(trial.harness_lag_ms)),
+    }
+}
+
+fn distribution(mut values: Vec<f64>) -> Option<Distribution> {
+    values.sort_by(f64::total_cmp);
+    let at = |q| quantile(&values, q);
+    Some(Distribution {
+        min: *values.first()?,
+        p50: at(0.5)?,
+        p99: at(0.99)?,
+        max: *values.last()?,
+    })
+}
+
+fn pooled(trials: &[&TrialSummary]) -> PooledClients {
+    let mut all = PooledClients::default();
+    for PooledClients { requests, failed_before_signal, failed_after_signal, errors } in
+        trials.iter().map(|trial| &trial.pooled)
+    {
+        all.requests += requests;
+        all.failed_before_signal += failed_before_signal;
+        all.failed_after_signal += failed_after_signal;
+        for (text, times) in errors {
+            *all.errors.entry(text.clone()).or_default() += times;
+        }
+    }
+    all.errors = most_frequent(all.errors);
+    all
+}
+
+fn outcomes(trials: &[&TrialSummary]) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for ((phase, outcome), times) in trials.iter().flat_map(|trial| &trial.outcomes) {
+        let of_phase = all.entry(phase.name().to_owned()).or_default();
+        *of_phase.entry((*outcome).to_owned()).or_default() += times;
+    }
+    all
+}

@@ -1,0 +1,222 @@
+//! The report for people: the table of invariants, each failure with a timeline, the verdict.
+
+use std::collections::BTreeSet;
+
+use anstyle::{AnsiColor, Style as Ansi};
+
+use crate::model::run::{InvariantReport, Levels, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::numbers::{counted, grouped, time};
+use super::text::{ascii, clean, hanging};
+
+mod details;
+mod failures;
+mod rows;
+mod timeline;
+
+/// Lines are never longer than this, whatever the width of the terminal.
+const WIDTH_MAX: usize = 80;
+/// Below this, tables and timelines say nothing any more.
+const WIDTH_MIN: usize = 60;
+
+/// How a report is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct View<'a> {
+    /// What may be written besides plain text.
+    pub style: Style,
+    /// The columns that there are; 60 to 80 of them are used.
+    pub width: usize,
+    /// How much is shown.
+    pub detail: Detail,
+    /// Where the report was saved, when it was.
+    pub report: Option<&'a str>,
+    /// The directory in which the histories were saved, when they were.
+    pub histories: Option<&'a str>,
+}
+
+/// What may be written besides plain text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Colours and bold, by ANSI escapes. Nothing is said in colour alone.
+    pub colour: bool,
+    /// Characters besides ASCII, for lines and marks.
+    pub unicode: bool,
+}
+
+/// How much of a report is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// What failed, and the verdict.
+    Quiet,
+    /// A line an invariant, and each failure with its smallest trial.
+    #[default]
+    Normal,
+    /// All that, and coverage, outcomes and timings.
+    Verbose,
+}
+
+/// Writes the parts of a report in one view.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    report: &'a RunReport,
+    view: &'a View<'a>,
+    width: usize,
+}
+
+/// The report as text, in lines of at most 80 columns.
+pub fn render(report: &RunReport, view: &View<'_>) -> String {
+    let page = Page { report, view, width: view.width.clamp(WIDTH_MIN, WIDTH_MAX) };
+    let mut text = String::new();
+    if view.detail > Detail::Quiet {
+        text.push_str(&page.header());
+    }
+    text.push_str(&page.rows());
+    if view.detail > Detail::Quiet {
+        text.push_str(&page.failures());
+    }
+    if view.detail == Detail::Verbose {
+        text.push_str(&page.details());
+    }
+    text.push_str(&page.end());
+    if view.style.unicode { text } else { ascii(&text) }
+}
+
+impl Page<'_> {
+    fn paint(&self, style: Ansi, text: &str) -> String {
+        match self.view.style.colour {
+            true => format!("{style}{text}{style:#}"),
+            false => text.to_owned(),
+        }
+    }
+
+    /// A text after its label, indented as a paragraph.
+    fn labelled(&self, label: &str, text: &str) -> String {
+        hanging(&format!("  {label:<9} "), text, self.width)
+    }
+
+    fn header(&self) -> String {
+        let report = self.report;
+        let command: Vec<String> = report.target.command.iter().map(|arg| quoted(arg)).collect();
+        let mut target = command.join(" ");
+        if let Some(url) = &report.target.url {
+            target.push_str(&format!(" → {url}"));
+        }
+        if report.target.discovered {
+            target.push_str(" (port found)");
+        }
+        let mut profile = vec![report.profile.to_string()];
+        let signals: BTreeSet<_> = report.coverage.iter().map(|cell| cell.signal).collect();
+        let signals: Vec<_> = signals.iter().map(ToString::to_string).collect();
+        profile.extend(Some(signals.join(", ")).filter(|signals| !signals.is_empty()));
+        if let Some(deadline) = report.configuration.get("deadline").and_then(|d| d.as_str()) {
+            profile.push(format!("deadline {deadline}"));
+        }
+        profile.push(format!("seed {:x}", report.seed));
+        let situations: BTreeSet<_> = report.trials.iter().map(|trial| trial.situation).collect();
+        let trials = [
+            format!("{} in {}", grouped(report.trials.len() as u64), time(report.duration_ms)),
+            counted(situations.len() as u64, "situation", "situations"),
+            match report.levels {
+                Levels::Kernel => "levels from the kernel".into(),
+                Levels::Inferred => "levels inferred from time".into(),
+            },
+        ];
+        [
+            self.labelled("target", &target),
+            self.labelled("profile", &profile.join(" · ")),
+            self.labelled("trials", &trials.join(" · ")),
+            "\n".into(),
+        ]
+        .concat()
+    }
+
+    /// The verdict in words, and where the files are.
+    fn end(&self) -> String {
+        let (verdict, colour) = match self.report.verdict {
+            VerdictName::Satisfied => (self.satisfied(), AnsiColor::Green),
+            VerdictName::Violated => (self.violated(), AnsiColor::Red),
+            VerdictName::Inconclusive | VerdictName::NotApplicable => {
+                (self.inconclusive(), AnsiColor::Yellow)
+            }
+        };
+        let mut text =
+            if self.view.detail > Detail::Quiet { "\n".to_owned() } else { String::new() };
+        if let Some(signal) = self.report.interrupted {
+            let stopped = format!(
+                "interrupted by {signal} after {} of {}: what stands here holds for those",
+                grouped(self.report.trials.len() as u64),
+                counted(self.report.plan.trials.len() as u64, "trial", "trials"),
+            );
+            text.push_str(&hanging("  ", &stopped, self.width));
+        }
+        for line in hanging("  ", &verdict, self.width).lines() {
+            let words = line.trim_start();
+            text.push_str(&format!("  {}\n", self.paint(colour.on_default().bold(), words)));
+        }
+        if self.view.detail > Detail::Quiet {
+            let report = self.view.report.map(|path| self.labelled("report", path));
+            let histories = self.view.histories.map(|path| self.labelled("histories", path));
+            text.extend(report.into_iter().chain(histories));
+        }
+        text
+    }
+
+    fn with(&self, level: Severity, verdict: VerdictName) -> Vec<&InvariantReport> {
+        let is = |i: &&InvariantReport| (i.level, i.verdict) == (level, verdict);
+        self.report.invariants.iter().filter(is).collect()
+    }
+
+    fn warnings(&self) -> Option<String> {
+        match self.with(Severity::Warn, VerdictName::Violated).len() as u64 {
+            0 => None,
+            warnings => Some(counted(warnings, "warning", "warnings")),
+        }
+    }
+
+    fn satisfied(&self) -> String {
+        match self.warnings() {
+            Some(warnings) => format!("satisfied, with {warnings}"),
+            None => "satisfied".into(),
+        }
+    }
+
+    fn violated(&self) -> String {
+        let violated = self.with(Severity::Deny, VerdictName::Violated).len() as u64;
+        let violated = format!("violated: {}", counted(violated, "invariant", "invariants"));
+        match self.warnings() {
+            Some(warnings) => format!("{violated}, with {warnings}"),
+            None => violated,
+        }
+    }
+
+    /// Each reason once, with the invariants that it holds for.
+    fn inconclusive(&self) -> String {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        for invariant in self.with(Severity::Deny, VerdictName::Inconclusive) {
+            let reason = invariant.reason.as_deref().unwrap_or("nothing was shown either way");
+            match reasons.iter_mut().find(|(known, _)| *known == reason) {
+                Some((_, ids)) => ids.push(&invariant.id),
+                None => reasons.push((reason, vec![&invariant.id])),
+            }
+        }
+        if reasons.is_empty() {
+            return "inconclusive: no invariant that fails a run applied: deny one (--deny ID)"
+                .into();
+        }
+        let reasons: Vec<_> = reasons
+            .iter()
+            .map(|(reason, ids)| format!("{}: {}", ids.join(", "), clean(reason)))
+            .collect();
+        format!("inconclusive: {}", reasons.join("; "))
+    }
+}
+
+/// An argument as a shell would have it.
+fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,/:@%{}".contains(c);
+    match !argument.is_empty() && argument.chars().all(is_plain) {
+        true => argument.to_owned(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}

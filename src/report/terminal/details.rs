@@ -1,0 +1,96 @@
+//! What a long report adds: full reasons, coverage, outcomes, timings, pooled clients.
+
+use anstyle::Style as Ansi;
+
+use crate::model::run::Distribution;
+
+use super::super::numbers::{counted, grouped, time};
+use super::super::text::{cut, hanging};
+use super::Page;
+
+impl Page<'_> {
+    pub(super) fn details(&self) -> String {
+        let parts = [
+            ("reasons", self.reasons()),
+            ("coverage", self.coverage()),
+            ("outcomes by phase at the signal", self.outcomes()),
+            ("timings", self.timings()),
+            ("pooled clients (they accuse nobody)", self.pooled()),
+        ];
+        parts
+            .into_iter()
+            .filter(|(_, body)| !body.is_empty())
+            .map(|(title, body)| format!("\n  {}\n{body}", self.paint(Ansi::new().bold(), title)))
+            .collect()
+    }
+
+    fn reasons(&self) -> String {
+        let with_reason =
+            self.report.invariants.iter().filter_map(|i| Some((&i.id, i.reason.as_ref()?)));
+        with_reason
+            .map(|(id, reason)| hanging("    ", &format!("{id}: {reason}"), self.width))
+            .collect()
+    }
+
+    fn coverage(&self) -> String {
+        let mut text = String::new();
+        for cell in &self.report.coverage {
+            let trials = counted(cell.trials.into(), "trial", "trials");
+            let (situation, moment) = (cell.situation.name(), &cell.moment);
+            let line = format!("{situation} · {moment} · {} · {trials}", cell.signal);
+            text.push_str(&hanging("    ", &line, self.width));
+            for (id, violations) in &cell.violations {
+                let line = format!("{} × {id}", grouped(*violations));
+                text.push_str(&hanging("      ", &line, self.width));
+            }
+        }
+        text
+    }
+
+    fn outcomes(&self) -> String {
+        let phases = self.report.outcomes.iter().map(|(phase, outcomes)| {
+            let outcomes: Vec<_> =
+                outcomes.iter().map(|(name, n)| format!("{} {name}", grouped(*n))).collect();
+            hanging(&format!("    {phase:<16}"), &outcomes.join(", "), self.width)
+        });
+        phases.collect()
+    }
+
+    fn timings(&self) -> String {
+        let timings = &self.report.timings;
+        let in_us = |ms: f64| format!("{ms:.0} µs");
+        let rows = [
+            ("spawn to ready", &timings.ready_ms, time as fn(f64) -> String),
+            ("signal to refusal", &timings.refused_after_ms, time),
+            ("signal to last answer", &timings.drain_ms, time),
+            ("signal to exit", &timings.exit_ms, time),
+            ("signal from its plan", &timings.signal_error_us, in_us),
+            ("harness late by", &timings.harness_lag_ms, time),
+        ];
+        let line = |(name, figures, show): (&str, &Option<Distribution>, fn(f64) -> String)| {
+            let Distribution { min, p50, p99, max } = figures.as_ref()?;
+            let [min, p50, p99, max] = [min, p50, p99, max].map(|value| show(*value));
+            let figures = format!("min {min} · p50 {p50} · p99 {p99} · max {max}");
+            Some(format!("{}\n", cut(&format!("    {name:<22} {figures}"), self.width)))
+        };
+        rows.into_iter().filter_map(line).collect()
+    }
+
+    fn pooled(&self) -> String {
+        let pooled = &self.report.pooled_clients;
+        if pooled.requests == 0 {
+            return String::new();
+        }
+        let counts = format!(
+            "{}; of those begun before the signal {} failed, of those after it {}",
+            counted(pooled.requests, "request", "requests"),
+            grouped(pooled.failed_before_signal),
+            grouped(pooled.failed_after_signal),
+        );
+        let mut text = hanging("    ", &counts, self.width);
+        for (error, times) in &pooled.errors {
+            text.push_str(&hanging(&format!("    {:>6} × ", grouped(*times)), error, self.width));
+        }
+        text
+    }
+}

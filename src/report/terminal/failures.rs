@@ -1,0 +1,105 @@
+//! Each failure of a report: what happened, the smallest trial to scale, where to read on.
+
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style as Ansi};
+
+use crate::model::run::{Evidence, InvariantReport, TrialReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::super::nouns::nouns;
+use super::super::numbers::{counted, grouped};
+use super::super::text::{clean, hanging};
+use super::{Detail, Page, timeline};
+
+/// How many violations are told, unless the report is a long one.
+const TOLD: usize = 2;
+
+impl Page<'_> {
+    /// What failed the run first, then the warnings.
+    pub(super) fn failures(&self) -> String {
+        [Severity::Deny, Severity::Warn]
+            .into_iter()
+            .flat_map(|level| self.with(level, VerdictName::Violated))
+            .map(|invariant| self.failure(invariant))
+            .collect()
+    }
+
+    fn failure(&self, invariant: &InvariantReport) -> String {
+        let mut text = format!("\n{}", self.title(invariant));
+        let trial_of = |evidence: &Evidence| {
+            self.report.trials.iter().find(|trial| trial.number == evidence.trial)
+        };
+        let Some(smallest) = invariant.evidence.first() else { return text };
+        if let Some(trial) = trial_of(smallest) {
+            text.push_str(&hanging("  ", &shown_in(trial), self.width));
+            if let Some(drawn) = timeline::draw(trial, &smallest.events, self.width) {
+                text.push_str(&format!("\n{drawn}"));
+            }
+            text.push('\n');
+        }
+        let told = match self.view.detail {
+            Detail::Verbose => invariant.evidence.len(),
+            _ => TOLD,
+        };
+        for (at, evidence) in invariant.evidence.iter().take(told).enumerate() {
+            let message = match at {
+                0 => evidence.message.clone(),
+                _ => format!("trial {}: {}", evidence.trial, evidence.message),
+            };
+            text.push_str(&hanging("  ", &message, self.width));
+        }
+        let others = invariant.violations.saturating_sub(told.min(invariant.evidence.len()) as u64);
+        if others > 0 {
+            let trials = counted(invariant.trials_violated.into(), "trial", "trials");
+            let others = format!("and {} more; in {trials} altogether", grouped(others));
+            text.push_str(&hanging("  ", &others, self.width));
+        }
+        let explain = format!("shutdown-check explain {}", invariant.id);
+        text.push_str(&self.labelled("explain", &explain));
+        if let Some(history) = trial_of(smallest).and_then(|trial| trial.history.as_ref()) {
+            text.push_str(&self.labelled("history", &self.beside_the_report(history)));
+        }
+        text
+    }
+
+    /// Reports name histories relative to themselves; people read paths from where they are.
+    fn beside_the_report(&self, history: &str) -> String {
+        let directory = self.view.report.and_then(|report| Path::new(report).parent());
+        directory.unwrap_or(Path::new("")).join(history).display().to_string()
+    }
+
+    fn title(&self, invariant: &InvariantReport) -> String {
+        let (mark, style) = match invariant.level {
+            Severity::Deny => ("FAIL", AnsiColor::Red.on_default().bold()),
+            _ => ("warn", AnsiColor::Yellow.on_default()),
+        };
+        let summary = format!(
+            "{}: {} of {} {}",
+            clean(&invariant.id),
+            grouped(invariant.violations),
+            grouped(invariant.exercised),
+            nouns(&invariant.id).failed,
+        );
+        let bold = Ansi::new().bold();
+        hanging("  ####  ", &summary, self.width)
+            .lines()
+            .map(|line| match line.strip_prefix("  ####  ") {
+                Some(rest) => {
+                    format!("  {}  {}\n", self.paint(style, mark), self.paint(bold, rest))
+                }
+                None => format!("{line}\n"),
+            })
+            .collect()
+    }
+}
+
+fn shown_in(trial: &TrialReport) -> String {
+    let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
+    let mut facts = vec![trial.situation.name().to_owned(), trial.moment.clone()];
+    facts.extend(Some(signals.join("+")).filter(|signals| !signals.is_empty()));
+    if trial.requests > 0 {
+        facts.push(counted(trial.requests.into(), "request", "requests"));
+    }
+    format!("trial {}, the smallest that shows it ({})", trial.number, facts.join(" · "))
+}

@@ -1,0 +1,193 @@
+//! The table of a report: one line an invariant.
+
+use anstyle::{AnsiColor, Effects, Style as Ansi};
+
+use crate::model::run::InvariantReport;
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::super::nouns::{Nouns, nouns};
+use super::super::numbers::{grouped, percent_down, percent_up, time};
+use super::super::text::{clean, columns, cut, hanging};
+use super::{Detail, Page};
+
+/// The column in which ids begin.
+const ID_COLUMN: usize = 8;
+/// Ids that are longer have a line of their own.
+const ID_WIDTH_MAX: usize = 34;
+/// A bound above this is worth little, and is said to be.
+const BOUND_WEAK: f64 = 0.1;
+
+/// What stands after an id.
+enum Cells {
+    /// A count with its noun, then what it is worth.
+    Counted { count: String, noun: String, note: String },
+    /// Words; cut where they don't fit, as they are said in full elsewhere.
+    Words(String),
+}
+
+struct Row<'a> {
+    invariant: &'a InvariantReport,
+    cells: Cells,
+    /// Said below the line.
+    remark: Option<String>,
+}
+
+/// The widths of the columns.
+struct Widths {
+    id: usize,
+    count: usize,
+    noun: usize,
+}
+
+impl Page<'_> {
+    pub(super) fn rows(&self) -> String {
+        let rows: Vec<Row<'_>> = self
+            .report
+            .invariants
+            .iter()
+            .filter(|invariant| self.view.detail > Detail::Quiet || has_failed(invariant))
+            .map(|invariant| self.row(invariant))
+            .collect();
+        let widths = Widths::of(&rows);
+        rows.iter().map(|row| self.line(row, &widths)).collect()
+    }
+
+    fn row<'i>(&self, invariant: &'i InvariantReport) -> Row<'i> {
+        let nouns = nouns(&invariant.id);
+        let mut remark = None;
+        let reason = || clean(invariant.reason.as_deref().unwrap_or_default());
+        let cells = match invariant.verdict {
+            VerdictName::NotApplicable | VerdictName::Inconclusive => Cells::Words(reason()),
+            VerdictName::Violated => violated(invariant, nouns),
+            VerdictName::Satisfied => match self.exits(invariant) {
+                Some(exits) => Cells::Words(exits),
+                None => {
+                    remark = weakness(invariant, nouns);
+                    self.satisfied_cells(invariant, nouns)
+                }
+            },
+        };
+        Row { invariant, cells, remark }
+    }
+
+    fn satisfied_cells(&self, invariant: &InvariantReport, nouns: Nouns) -> Cells {
+        let bound = invariant.rate_upper_bound_95.filter(|_| nouns.has_rate);
+        let refused = self.report.timings.refused_after_ms.as_ref();
+        let refused = refused.filter(|_| invariant.id == "new-connections-are-refused");
+        let note = match (bound, refused) {
+            (Some(bound), _) => format!("loss < {} %", percent_up(bound)),
+            (None, Some(refused)) => format!("refused in ≤ {}", time(refused.max)),
+            (None, None) => String::new(),
+        };
+        let noun = if invariant.exercised == 1 { nouns.one } else { nouns.many };
+        Cells::Counted { count: grouped(invariant.exercised), noun: noun.into(), note }
+    }
+
+    /// For the invariant about the deadline, the times themselves say most.
+    fn exits(&self, invariant: &InvariantReport) -> Option<String> {
+        let exits = self.report.timings.exit_ms.as_ref()?;
+        (invariant.id == "exits-before-deadline")
+            .then(|| format!("p50 {} · max {}", time(exits.p50), time(exits.max)))
+    }
+
+    fn line(&self, row: &Row<'_>, widths: &Widths) -> String {
+        let (mark, style) = mark(row.invariant);
+        let mark = self.paint(style, &format!("{mark:<4}"));
+        let id = cut(&clean(&row.invariant.id), self.width - ID_COLUMN);
+        let mut text = format!("  {mark}  {id}");
+        let mut used = ID_COLUMN + columns(&id);
+        if columns(&id) > widths.id {
+            text.push('\n');
+            used = 0;
+        }
+        let after_id = ID_COLUMN + widths.id + 2;
+        text.push_str(&" ".repeat(after_id - used));
+        match &row.cells {
+            Cells::Words(words) => text.push_str(&cut(words, self.width - after_id)),
+            Cells::Counted { count, noun, note } => {
+                let (count_width, noun_width) = (widths.count, widths.noun);
+                let table = format!("{count:>count_width$} {noun:<noun_width$}");
+                if after_id + columns(&table) + 2 + columns(note) <= self.width {
+                    text.push_str(&format!("{table}  {note}"));
+                } else if after_id + columns(table.trim_end()) <= self.width {
+                    text.push_str(&format!("{table}\n{:after_id$}{note}", ""));
+                } else {
+                    let words = format!("{count} {noun}, {note}");
+                    let words = words.trim_end_matches([',', ' ']);
+                    let below = hanging(&" ".repeat(ID_COLUMN), words, self.width);
+                    text.push_str(&format!("\n{below}"));
+                }
+            }
+        }
+        let mut text: String = text.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+        if let Some(remark) = &row.remark {
+            text.push_str(&hanging(&" ".repeat(ID_COLUMN), remark, self.width));
+        }
+        text
+    }
+}
+
+impl Widths {
+    fn of(rows: &[Row<'_>]) -> Self {
+        let ids = rows.iter().map(|row| columns(&row.invariant.id));
+        let id = ids.filter(|&width| width <= ID_WIDTH_MAX).max().unwrap_or(0);
+        let (mut count, mut noun) = (0, 0);
+        for row in rows {
+            if let Cells::Counted { count: number, noun: word, .. } = &row.cells {
+                count = count.max(columns(number));
+                noun = noun.max(columns(word));
+            }
+        }
+        Self { id, count, noun }
+    }
+}
+
+/// Whether a quiet report shows it too.
+fn has_failed(invariant: &InvariantReport) -> bool {
+    invariant.verdict == VerdictName::Violated && invariant.level == Severity::Deny
+}
+
+fn mark(invariant: &InvariantReport) -> (&'static str, Ansi) {
+    match (invariant.verdict, invariant.level) {
+        (VerdictName::Satisfied, _) => ("ok", AnsiColor::Green.on_default()),
+        (VerdictName::Violated, Severity::Deny) => ("FAIL", AnsiColor::Red.on_default().bold()),
+        (VerdictName::Violated, Severity::Warn) => ("warn", AnsiColor::Yellow.on_default()),
+        (VerdictName::Violated, Severity::Allow) => ("seen", Ansi::new()),
+        (VerdictName::Inconclusive, _) => ("?", AnsiColor::Yellow.on_default()),
+        (VerdictName::NotApplicable, _) => ("–", Ansi::new().effects(Effects::DIMMED)),
+    }
+}
+
+fn violated(invariant: &InvariantReport, nouns: Nouns) -> Cells {
+    let failed = if invariant.exercised == 1 && nouns.failed == nouns.many {
+        nouns.one
+    } else {
+        nouns.failed
+    };
+    let note = match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
+        (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
+        _ => String::new(),
+    };
+    Cells::Counted {
+        count: grouped(invariant.violations),
+        noun: format!("of {} {failed}", grouped(invariant.exercised)),
+        note,
+    }
+}
+
+/// A pass that shows little says so.
+fn weakness(invariant: &InvariantReport, nouns: Nouns) -> Option<String> {
+    let bound = invariant.rate_upper_bound_95.filter(|bound| *bound > BOUND_WEAK)?;
+    let weak = invariant.id == "in-flight-requests-complete";
+    let (noun, are) = match invariant.exercised {
+        1 => (nouns.one, "is"),
+        _ => (nouns.many, "are"),
+    };
+    weak.then(|| {
+        format!(
+            "loss < {} %: {} {noun} {are} too few, try --budget 60s",
+            percent_up(bound),
+            grouped(invariant.exercised),
+        )
+    })
+}

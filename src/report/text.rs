@@ -1,0 +1,134 @@
+//! Plain text in a given width: words are wrapped, and what can't be wrapped is cut.
+
+/// How many columns a text takes; every character that this program writes takes one.
+pub(super) fn columns(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// The text on one line without control characters: what a target wrote must not move the cursor.
+pub(super) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\t' | '\n' | '\r' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The text, or as much of it as fits, with an ellipsis where it was cut.
+pub(super) fn cut(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let mut kept: String = text.chars().take(width.saturating_sub(1)).collect();
+    kept.truncate(kept.trim_end().len());
+    kept.push('…');
+    kept
+}
+
+/// The words of a text in lines of at most `width` columns; words that are longer are split.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    for word in clean(text).split_whitespace() {
+        let mut rest = word;
+        loop {
+            let line = lines.last_mut().expect("there is always a line");
+            let used = if line.is_empty() { 0 } else { columns(line) + 1 };
+            if used + columns(rest) <= width {
+                if used > 0 {
+                    line.push(' ');
+                }
+                line.push_str(rest);
+                break;
+            }
+            if used > 0 {
+                lines.push(String::new());
+                continue;
+            }
+            let split = rest.char_indices().nth(width).map_or(rest.len(), |(at, _)| at);
+            line.push_str(&rest[..split]);
+            rest = &rest[split..];
+            lines.push(String::new());
+        }
+    }
+    lines
+}
+
+/// A paragraph in which `first` stands before the first line, and the other lines are indented
+/// as far.
+pub(super) fn hanging(first: &str, text: &str, width: usize) -> String {
+    let indent = columns(first);
+    let mut paragraph = String::new();
+    for (at, line) in wrap(text, width.saturating_sub(indent)).iter().enumerate() {
+        let row = match at {
+            0 => format!("{first}{line}"),
+            _ => format!("{:indent$}{line}", ""),
+        };
+        paragraph.push_str(row.trim_end());
+        paragraph.push('\n');
+    }
+    paragraph
+}
+
+/// The same text in ASCII, as far as this program chose the characters; no line gets longer.
+pub(super) fn ascii(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '─' | '·' | '–' => '-',
+            '━' => '=',
+            '├' | '┤' | '│' => '|',
+            '┆' => ':',
+            '┿' => '+',
+            '✗' => 'x',
+            '●' => '*',
+            '→' => '>',
+            '≤' => '<',
+            '…' => '~',
+            '×' => 'x',
+            'µ' => 'u',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_are_kept_whole_where_they_fit() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij k", 4), ["abcd", "efgh", "ij k"]);
+        assert_eq!(wrap("", 8), [""]);
+    }
+
+    #[test]
+    fn the_cut_is_visible() {
+        assert_eq!(cut("a long reason", 7), "a long…");
+        assert_eq!(cut("short", 5), "short");
+    }
+
+    #[test]
+    fn what_a_target_wrote_does_not_move_the_cursor() {
+        assert_eq!(clean("a\x1b[2Jb\nc"), "a\u{fffd}[2Jb c");
+    }
+
+    #[test]
+    fn later_lines_are_indented_like_the_first() {
+        assert_eq!(hanging("  why  ", "it is so", 12), "  why  it is\n       so\n");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_long_and_no_word_is_lost(text in "[a-z é·]{0,200}", width in 1usize..90) {
+            let lines = wrap(&text, width);
+            prop_assert!(lines.iter().all(|line| columns(line) <= width));
+            let letters = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+        }
+    }
+}
