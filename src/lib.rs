@@ -11,11 +11,14 @@
 //! Every stage can be run again from what the stage before it saved. [`model`] is the vocabulary
 //! that all of them share, and depends on none of them.
 
+pub mod cli;
 pub mod invariants;
 pub mod judge;
 pub mod load;
 pub mod model;
 pub mod observe;
+pub mod plan;
+pub mod report;
 mod sys;
 pub mod target;
 pub mod trial;

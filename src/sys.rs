@@ -50,7 +50,7 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<Owned
 }
 
 /// Makes the command start its child as if from a clean shell, and end with the harness:
-/// default signal dispositions, no descriptor but the standard three, SIGKILL when the thread
+/// default signal dispositions and an empty mask, no descriptor but the standard three, SIGKILL when the thread
 /// that started it ends (prctl(2), PR_SET_PDEATHSIG).
 ///
 /// A shell's `&` leaves SIGINT ignored and nohup(1) SIGHUP, and both survive execve(2): a target
@@ -65,6 +65,9 @@ fn clean_after_fork() -> io::Result<()> {
         // SAFETY: SIG_DFL is a valid disposition; SIGKILL and SIGSTOP fail without effect.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
+    // The harness leaves SIGINT and SIGTERM to one of its threads by blocking them in all others,
+    // and a mask survives execve(2) as well.
+    nix::sys::signal::SigSet::empty().thread_set_mask()?;
     #[cfg(target_os = "linux")]
     {
         let keep_others_closed = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;

@@ -182,6 +182,11 @@ impl History {
         Self::new(header, events)
     }
 
+    /// The header and the events, to make another history of.
+    pub fn into_parts(self) -> (Header, Vec<Event>) {
+        (self.header, self.events)
+    }
+
     /// What the history says of itself.
     pub fn header(&self) -> &Header {
         &self.header

@@ -9,7 +9,7 @@ use super::signal::Signal;
 use super::time::duration_ms;
 
 /// Every trial of a run, in order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
     /// The seed that all else follows from.
     pub seed: u64,

@@ -11,13 +11,27 @@ pub fn rate_bounds_95(losses: u64, tries: u64) -> Option<(f64, f64)> {
     }
     let losses = losses.min(tries);
     let (k, n) = (losses as f64, tries as f64);
-    let quantile = |a: f64, b: f64, p: f64| Beta::new(a, b).ok().map(|beta| beta.inverse_cdf(p));
     Some(match losses {
         // Closed forms: the beta quantile with a parameter of 1.
         0 => (0.0, 1.0 - 0.05f64.powf(1.0 / n)),
         _ if losses == tries => (0.05f64.powf(1.0 / n), 1.0),
-        _ => (quantile(k, n - k + 1.0, 0.025)?, quantile(k + 1.0, n - k, 0.975)?),
+        _ => (beta_quantile(k, n - k + 1.0, 0.025)?, beta_quantile(k + 1.0, n - k, 0.975)?),
     })
+}
+
+/// The quantile of the beta distribution, by bisection of its distribution function.
+///
+/// The library's own does not come back for parameters of several millions.
+fn beta_quantile(a: f64, b: f64, p: f64) -> Option<f64> {
+    let beta = Beta::new(a, b).ok()?;
+    let (mut low, mut high) = (0.0f64, 1.0f64);
+    loop {
+        let middle = f64::midpoint(low, high);
+        if middle <= low || middle >= high {
+            return Some(middle);
+        }
+        if beta.cdf(middle) < p { low = middle } else { high = middle }
+    }
 }
 
 /// The value below which the fraction `q` of the sorted values lies (nearest rank).
@@ -51,6 +65,12 @@ mod tests {
         let (low, high) = rate_bounds_95(10, 100).unwrap();
         assert!((low - 0.0490).abs() < 1e-4, "{low}");
         assert!((high - 0.1762).abs() < 1e-4, "{high}");
+    }
+
+    #[test]
+    fn many_millions_of_tries_have_an_interval_too() {
+        let (low, high) = rate_bounds_95(5, 4_000_000_000).unwrap();
+        assert!(low < 1.25e-9 && 1.25e-9 < high && high < 3e-9, "{low} {high}");
     }
 
     #[test]

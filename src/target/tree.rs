@@ -34,8 +34,8 @@ pub struct Family {
 }
 
 /// The variable by which a process is known as one launch's, whatever it did to its parents,
-/// its group and its session.
-pub const MARKER: &str = "SHUTDOWN_CHECK_TRIAL";
+/// its group and its session. It is no setting, hence the underscore.
+pub const MARKER: &str = "_SHUTDOWN_CHECK_TRIAL";
 
 impl Family {
     /// The family of the process `leader`, whose environment has `MARKER` set to `marker`.

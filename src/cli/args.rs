@@ -1,0 +1,410 @@
+//! The command line, declared: what it means is settled in [`super::settings`].
+
+use std::ffi::OsString;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Args, ColorChoice, Command, FromArgMatches, Parser, Subcommand,
+    ValueEnum,
+};
+
+use super::values::{self, PathSpec};
+use crate::model::contract::ExpectedExit;
+use crate::model::plan::{SignalTo, Situation};
+use crate::model::signal::Signal;
+use crate::model::verdict::{Profile, Severity};
+
+/// What follows the options in the help.
+const AFTER_HELP: &str = "\
+Examples:
+  shutdown-check ./bin
+          start ./bin, find its port, load it, signal it, judge how it ends
+  shutdown-check ./bin --trials 5 --path /report --path 'POST /orders'
+          five trials, with these two requests
+  shutdown-check --budget 60s -- node server.js --port {port}
+          what follows -- is the target's; {port} becomes the port of a trial
+  shutdown-check plan --seed 42 --trials 5
+          print what would be done, and do nothing
+
+Settings come from the command line, else from the environment (--trials is
+SHUTDOWN_CHECK_TRIALS), else from shutdown-check.toml, else from the defaults.
+
+Exit codes:
+  0  every denied invariant is satisfied
+  1  at least one denied invariant is violated
+  2  wrong usage or configuration
+  3  inconclusive: too little was exercised, or the machine was too busy to tell
+  4  the target could not be tested: not started, never ready, already broken
+  5  internal error
+  130, 143  interrupted; what was recorded is written";
+
+/// Start a server, load it, signal it, and judge how it shuts down.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "shutdown-check",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// What to do; run where absent.
+    #[command(subcommand)]
+    pub command: Option<Subcommands>,
+    /// The options of the default command.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What can be done besides running.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Subcommands {
+    /// Print the plan and do nothing
+    Plan(Box<RunArgs>),
+    /// Judge recorded histories again, by the same or by other rules
+    Judge(Box<JudgeArgs>),
+    /// List the invariants, situations and profiles
+    List(ListArgs),
+    /// Say what an invariant means, why it matters and how to fix it
+    Explain(ExplainArgs),
+    /// Print the JSON Schema of a file that is written or read
+    Schema(SchemaArgs),
+    /// Run the bundled reference server
+    #[command(hide = true, disable_help_flag = true)]
+    ReferenceServer(ForwardedArgs),
+    /// Run one of the bundled defective servers
+    #[command(hide = true, disable_help_flag = true)]
+    Fixture(ForwardedArgs),
+    /// Wait for the end of a run, and end what it leaves
+    #[command(hide = true)]
+    Guardian(GuardianArgs),
+}
+
+/// The options of `run` and `plan`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// The program to check; the bundled reference server if there is none
+    pub target: Option<String>,
+    /// Its arguments; put -- before them if they look like options
+    pub args: Vec<String>,
+    /// How the target is started and found.
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// What is asked of it.
+    #[command(flatten)]
+    pub load: LoadArgs,
+    /// Which signals it gets.
+    #[command(flatten)]
+    pub signal: SignalArgs,
+    /// What is expected of it.
+    #[command(flatten)]
+    pub expect: ExpectArgs,
+    /// How much is done.
+    #[command(flatten)]
+    pub amount: AmountArgs,
+    /// What is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// How the target is started and found.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Target")]
+pub struct StartArgs {
+    /// Where it listens, and what to ask for
+    #[arg(long, value_name = "URL", conflicts_with = "port")]
+    pub url: Option<String>,
+    /// Its port, if it can't be told another one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+    /// URL or path that answers 2xx when it is ready
+    #[arg(long, value_name = "URL")]
+    pub ready_url: Option<String>,
+    /// How long until it is ready [default: 10s]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    pub ready_timeout: Option<Duration>,
+    /// Set a variable for it (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = values::variable)]
+    pub env: Vec<(String, String)>,
+    /// Start it in this directory
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+}
+
+/// What is asked of the target.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Load")]
+pub struct LoadArgs {
+    /// Ask for this: /a or 'POST /a' (repeatable)
+    #[arg(long, value_name = "PATH", value_parser = values::path_spec)]
+    pub path: Vec<PathSpec>,
+    /// Method of each --path [GET; POST with a body]
+    #[arg(long, value_name = "NAME", value_parser = values::method)]
+    pub method: Option<String>,
+    /// Send 'Name: value' with each --path (repeatable)
+    #[arg(long, value_name = "FIELD", value_parser = values::header)]
+    pub header: Vec<(String, String)>,
+    /// Send this body with each --path
+    #[arg(long, value_name = "TEXT", conflicts_with = "body_file")]
+    pub body: Option<String>,
+    /// Send the content of a file with each --path
+    #[arg(long, value_name = "FILE")]
+    pub body_file: Option<PathBuf>,
+    /// The right status of each --path
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..=599))]
+    pub expect_status: Option<u16>,
+    /// Connections in use at the same time [default: 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub connections: Option<u16>,
+    /// Send N requests a second, answered or not
+    #[arg(long, value_name = "N", value_parser = values::rate)]
+    pub rate: Option<f64>,
+}
+
+/// Which signals the target gets, and when.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Signal")]
+pub struct SignalArgs {
+    /// Signals to send, in turns [default: TERM]
+    #[arg(long, value_name = "TERM,INT", value_delimiter = ',', value_parser = values::signal)]
+    pub signal: Vec<Signal>,
+    /// To the leader, listener or group [default: leader]
+    #[arg(long, value_name = "WHOM", value_parser = values::signal_to)]
+    pub signal_to: Option<SignalTo>,
+    /// Try only this situation (repeatable) [default: all]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = values::situation)]
+    pub situation: Vec<Situation>,
+}
+
+/// What is expected of the target.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "What is expected (times count from the signal)")]
+pub struct ExpectArgs {
+    /// graceful or strict [default: graceful]
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<Profile>,
+    /// What single violations do, instead of what the profile says.
+    #[command(flatten)]
+    pub levels: LevelArgs,
+    /// It has exited after this [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    pub deadline: Option<Duration>,
+    /// No new connections after [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub refuse_within: Option<Duration>,
+    /// No new jobs after [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub jobs_stop_within: Option<Duration>,
+    /// Its right ends, such as 0,143,signal:TERM
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub expect_exit: Vec<ExpectedExit>,
+    /// Lines that say that a job has started.
+    #[arg(long, value_name = "REGEX", help = r"A job's start: 'job (?P<id>\S+) began'")]
+    pub job_start: Vec<String>,
+    /// A job's finish (both repeatable)
+    #[arg(long, value_name = "REGEX")]
+    pub job_finish: Vec<String>,
+}
+
+/// `--deny`, `--warn` and `--allow`, in the order in which they were written: as in rustc, the
+/// last one that names an invariant counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LevelArgs(pub Vec<(&'static str, Severity)>);
+
+/// The options of [`LevelArgs`], with their help.
+const LEVELS: [(&str, Severity, &str); 3] = [
+    ("deny", Severity::Deny, "Fail if it is violated (repeatable)"),
+    ("warn", Severity::Warn, "Only warn if it is violated (repeatable)"),
+    ("allow", Severity::Allow, "Only record if it is violated (repeatable)"),
+];
+
+// By hand, since the derived code doesn't keep the order among several options.
+impl Args for LevelArgs {
+    fn augment_args(command: Command) -> Command {
+        command.args(LEVELS.map(|(name, _, help)| {
+            Arg::new(name)
+                .long(name)
+                .value_name("ID")
+                .help(help)
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(values::invariant)
+        }))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LevelArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut placed = Vec::new();
+        for (name, severity, _) in LEVELS {
+            let places = matches.indices_of(name).into_iter().flatten();
+            let ids = matches.get_many::<&'static str>(name).into_iter().flatten();
+            placed.extend(places.zip(ids.map(|id| (*id, severity))));
+        }
+        placed.sort_by_key(|(place, _)| *place);
+        Ok(Self(placed.into_iter().map(|(_, level)| level).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// How much is done.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "How much")]
+pub struct AmountArgs {
+    /// Do this many trials
+    #[arg(long, value_name = "N", conflicts_with = "budget")]
+    pub trials: Option<NonZeroU32>,
+    /// Do trials for this long [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
+    pub budget: Option<Duration>,
+    /// Draw the plan from this number [default: a new one]
+    #[arg(long, value_name = "SEED", value_parser = values::seed)]
+    pub seed: Option<u64>,
+    /// Trials at the same time [default: by processors]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub parallel: Option<u16>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is written, and where.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Write a report, such as json=run.json (repeatable)
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = values::output)]
+    pub output: Vec<(String, PathBuf)>,
+    /// What goes to standard output [default: terminal]
+    #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
+    pub format: Option<StdoutFormat>,
+    /// Keep reports and histories here [default: reports]
+    #[arg(long, value_name = "DIR")]
+    pub reports_dir: Option<PathBuf>,
+    /// Show all that was found out
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Show the verdict only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Colours: auto, always or never [default: auto]
+    #[arg(long, value_name = "WHEN", hide_possible_values = true)]
+    pub color: Option<ColorChoice>,
+    /// Show no progress while it runs
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// Where settings come from besides the command line.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Configuration")]
+pub struct SourceArgs {
+    /// Read this file [default: ./shutdown-check.toml]
+    #[arg(long, value_name = "PATH", conflicts_with = "no_config")]
+    pub config: Option<PathBuf>,
+    /// Read no file
+    #[arg(long)]
+    pub no_config: bool,
+}
+
+/// What goes to standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum StdoutFormat {
+    /// The report for people.
+    #[default]
+    Terminal,
+    /// The report for programs.
+    Json,
+}
+
+/// The options of `judge`.
+#[derive(Args, Clone, Debug)]
+pub struct JudgeArgs {
+    /// Recorded histories (.jsonl), or directories of them
+    #[arg(required = true, value_name = "HISTORY")]
+    pub histories: Vec<PathBuf>,
+    /// What is expected, where it is not what the histories say.
+    #[command(flatten)]
+    pub expect: ExpectArgs,
+    /// What is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// The options of `list`.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// What to list: invariants, situations or profiles [default: all]
+    #[arg(value_enum, hide_possible_values = true)]
+    pub what: Option<Listed>,
+    /// How to print it: terminal or json
+    #[arg(long, value_enum, default_value = "terminal", hide_possible_values = true)]
+    pub format: StdoutFormat,
+}
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// What should be true of a shutdown.
+    Invariants,
+    /// What the world looks like when the signal comes.
+    Situations,
+    /// Sets of severities.
+    Profiles,
+}
+
+/// The options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub struct ExplainArgs {
+    /// The invariant's id, as in reports and `shutdown-check list`
+    #[arg(value_name = "ID", value_parser = values::invariant)]
+    pub id: &'static str,
+}
+
+/// The options of `schema`.
+#[derive(Args, Clone, Debug)]
+pub struct SchemaArgs {
+    /// Of what: report or config
+    #[arg(value_enum, default_value = "report", hide_possible_values = true)]
+    pub of: SchemaOf,
+}
+
+/// The files that have a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The JSON report.
+    Report,
+    /// shutdown-check.toml.
+    Config,
+}
+
+/// The options of the guardian, which only this program itself starts.
+#[derive(Args, Clone, Debug)]
+pub struct GuardianArgs {
+    /// The run
+    pub run: String,
+}
+
+/// Words that a bundled server parses itself.
+#[derive(Args, Clone, Debug)]
+pub struct ForwardedArgs {
+    /// Its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}

@@ -1,0 +1,109 @@
+//! What can be wrong with what the user asked for.
+
+use std::path::PathBuf;
+
+/// Wrong usage or configuration: what was attempted, what is wrong, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// A variable of the harness has a value that can't be used.
+    #[error("{variable} can't be used\n  {reason}")]
+    Variable {
+        /// The variable.
+        variable: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No setting goes by the name of a variable of the harness.
+    #[error("the variable {variable} is no setting: the nearest one is {nearest}")]
+    UnknownVariable {
+        /// The variable.
+        variable: String,
+        /// The nearest one.
+        nearest: String,
+    },
+    /// A configuration file can't be read.
+    #[error("can't read {}: {reason}\n  name another one (--config), or none (--no-config)", path.display())]
+    UnreadableConfig {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// A configuration file says something that can't be understood.
+    #[error("{}:{line}: {message}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong, and what would be right.
+        message: String,
+    },
+    /// The body of a request can't be read from its file.
+    #[error("can't read the body of {request} from {}: {reason}", path.display())]
+    UnreadableBody {
+        /// The request as people name it.
+        request: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// The name of a command, where a target is expected.
+    #[error(
+        "{name} is a command of shutdown-check: put it first (shutdown-check {name} …)\n  \
+         or, if it is a program to check, name it by its path (./{name})"
+    )]
+    CommandAsTarget {
+        /// The command.
+        name: String,
+    },
+    /// The target can't be started where it should be.
+    #[error("can't start the target in {}: it is no directory\n  name another one (--cwd)", path.display())]
+    NoDirectory {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// A pattern for the lines of jobs can't be used.
+    #[error("can't look for jobs (--job-start, --job-finish): {0}")]
+    Pattern(#[from] crate::model::ledger::BadPattern),
+    /// Half of a pair of patterns: without the other, every job would seem to lack its half.
+    #[error("can't tell jobs by their {given} alone\n  name their {missing}, too: --job-{missing}")]
+    HalfJobs {
+        /// The half that is there.
+        given: &'static str,
+        /// The half that is not.
+        missing: &'static str,
+    },
+    /// A URL can't be used.
+    #[error("can't use the URL {url:?}: {reason}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Options that describe requests, and no request that they could describe.
+    #[error(
+        "{options} describe the requests of --path, and there is none\n  \
+         name one: --path /orders"
+    )]
+    NoPath {
+        /// The options.
+        options: String,
+    },
+    /// Trials at the same time, on one port.
+    #[error(
+        "trials that share port {port} can't run at the same time\n  \
+         leave out --parallel, or let the target listen on {{port}} or $PORT"
+    )]
+    SharedPort {
+        /// The port.
+        port: u16,
+    },
+}
+
+impl UsageError {
+    /// The exit code of the program.
+    pub const EXIT_CODE: u8 = 2;
+}

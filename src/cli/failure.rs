@@ -1,0 +1,107 @@
+//! Why a command came to no verdict, and the exit code that says so.
+
+use std::fmt::Write as _;
+
+use crate::model::header::HISTORY_VERSION;
+use crate::model::signal::Signal;
+use crate::report::BadOutput;
+use crate::report::write::OutputError;
+use crate::trial::carry_out::TrialError;
+use crate::trial::rehearsal::RehearsalError;
+
+use super::error::UsageError;
+use super::store::StoreError;
+
+/// A command that came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Wrong usage or configuration.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// A format or path that can't be understood.
+    #[error(transparent)]
+    BadOutput(#[from] BadOutput),
+    /// A report can't be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// Histories can't be written or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The target could not be tested.
+    #[error(transparent)]
+    Rehearsal(#[from] RehearsalError),
+    /// A trial could not be carried out, however often it was tried.
+    #[error(transparent)]
+    Trial(#[from] TrialError),
+    /// The user asked for the end before there was anything to report.
+    #[error("interrupted by {0} before the first trial; nothing was recorded")]
+    Interrupted(Signal),
+    /// A defect of this program.
+    #[error("internal error: {0} (history format {HISTORY_VERSION})\n  please report it")]
+    Internal(String),
+}
+
+impl Failure {
+    /// The exit code, as documented.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Usage(_) | Failure::BadOutput(_) | Failure::Output(_) | Failure::Store(_) => {
+                UsageError::EXIT_CODE
+            }
+            Failure::Rehearsal(RehearsalError::Trial(error)) | Failure::Trial(error) => match error
+            {
+                TrialError::Harness { .. } => 5,
+                TrialError::Pattern(_) => UsageError::EXIT_CODE,
+                _ => 4,
+            },
+            Failure::Rehearsal(_) => 4,
+            Failure::Interrupted(signal) => {
+                u8::try_from(128 + signal.number()).unwrap_or(UsageError::EXIT_CODE)
+            }
+            Failure::Internal(_) => 5,
+        }
+    }
+
+    /// The message, with what the target wrote and what to do next where that is known.
+    pub fn message(&self) -> String {
+        let mut text = format!("error: {self}\n");
+        if let Failure::Rehearsal(RehearsalError::Trial(error)) | Failure::Trial(error) = self {
+            let lines = match error {
+                TrialError::NotReady { last, .. } | TrialError::Ended { last, .. } => &*last.lines,
+                _ => &[],
+            };
+            if !lines.is_empty() {
+                text.push_str("  last lines it wrote:\n");
+            }
+            for line in lines {
+                let _ = writeln!(text, "    {}", line.replace(|c: char| c.is_control(), " "));
+            }
+            let _ = writeln!(text, "  {}", advice(error));
+        }
+        text
+    }
+}
+
+/// What to do next.
+fn advice(error: &TrialError) -> &'static str {
+    use crate::target::ready::NotReady;
+    match error {
+        TrialError::NotReady { reason: NotReady::NeverListened { .. }, .. } => {
+            "it is given a port in PORT and for {port} in its arguments; name a fixed one with \
+             --port,\n  or give it longer (--ready-timeout)"
+        }
+        TrialError::NotReady { reason: NotReady::NotHttp { .. }, .. } => {
+            "only servers that speak HTTP/1.1 can be loaded; name the right port (--port)"
+        }
+        TrialError::NotReady { .. } => {
+            "give it longer (--ready-timeout), or name another page (--ready-url)"
+        }
+        TrialError::Ended { .. } => "start it by hand, with PORT set, to see why",
+        TrialError::PortTaken { .. } => {
+            "end the other program, or let the target listen on the port in PORT"
+        }
+        TrialError::Launch(_) => "nothing was started",
+        TrialError::Harness { .. } => "see the limits of this account (ulimit -a)",
+        TrialError::Interrupted | TrialError::Pattern(_) => "nothing was judged",
+    }
+}

@@ -1,0 +1,38 @@
+//! Ctrl-C and its like: the first asks the run to end, the second ends it.
+
+use nix::sys::signal::{SigSet, Signal as NixSignal};
+
+use crate::model::signal::Signal;
+use crate::trial::interrupt::{Interrupt, Interrupter, interrupt};
+
+/// Takes SIGINT, SIGTERM and SIGHUP in a thread of their own from now on.
+///
+/// Must be called before any other thread is started, so that all of them leave these signals to
+/// this one. Targets are started with an empty mask again.
+///
+/// # Errors
+/// When the mask can't be set or no thread can be started.
+pub fn take_signals() -> std::io::Result<Interrupt> {
+    let (interrupter, interrupt) = interrupt();
+    let signals: SigSet =
+        [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP].into_iter().collect();
+    signals.thread_block()?;
+    std::thread::Builder::new()
+        .name("interruption".into())
+        .spawn(move || wait_for(&signals, &interrupter))?;
+    Ok(interrupt)
+}
+
+fn wait_for(signals: &SigSet, interrupter: &Interrupter) {
+    let mut was_asked = false;
+    while let Ok(signal) = signals.wait() {
+        if was_asked {
+            // The guardian sees the end of its pipe and ends the targets.
+            std::process::exit(128 + signal as i32);
+        }
+        was_asked = true;
+        if let Some(signal) = Signal::from_number(signal as i32) {
+            interrupter.interrupt(signal);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: what the user asked for, the settings that follow from it, and a file a
+//! command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod args;
+pub mod bundled;
+pub mod config;
+pub mod environment;
+pub mod error;
+pub mod failure;
+pub mod guardian;
+pub mod interruption;
+pub mod judge;
+pub mod progress;
+pub mod publish;
+pub mod run;
+pub mod settings;
+pub mod show;
+pub mod store;
+mod values;
+
+use args::{Cli, RunArgs, Subcommands};
+use failure::Failure;
+use settings::Settings;
+
+/// The whole program: from the command line to the exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match command(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprint!("{}", failure.message());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn command(cli: Cli) -> Result<ExitCode, Failure> {
+    let code = match cli.command {
+        None => run(&cli.run)?,
+        Some(Subcommands::Plan(args)) => show::plan(&settings(&args)?),
+        Some(Subcommands::Judge(args)) => judge::judge(&args)?,
+        Some(Subcommands::List(args)) => show::list(&args),
+        Some(Subcommands::Explain(args)) => show::explain(args.id),
+        Some(Subcommands::Schema(args)) => show::schema(&args),
+        Some(Subcommands::ReferenceServer(args)) => {
+            return Ok(bundled::reference_server(args.args));
+        }
+        Some(Subcommands::Fixture(args)) => return Ok(bundled::fixture(&args.args)),
+        Some(Subcommands::Guardian(args)) => return Ok(guardian::guard(&args.run)),
+    };
+    Ok(ExitCode::from(code))
+}
+
+fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let settings = settings(args)?;
+    if settings.dry_run {
+        return Ok(show::plan(&settings));
+    }
+    let interrupt = interruption::take_signals()
+        .map_err(|error| Failure::Internal(format!("signals can't be taken: {error}")))?;
+    run::run(settings, &interrupt)
+}
+
+fn settings(args: &RunArgs) -> Result<Settings, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::Internal(format!("no current directory: {error}")))?;
+    Ok(Settings::resolve(args, std::env::vars_os(), &here)?)
+}

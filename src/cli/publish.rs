@@ -1,0 +1,187 @@
+//! Puts the report of a run together and writes it to every place that was asked for.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ColorChoice;
+
+use crate::model::plan::Plan;
+use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
+use crate::model::signal::Signal;
+use crate::model::verdict::Severity;
+use crate::report::summary::{RunFacts, TrialSummary, assemble};
+use crate::report::terminal::{Detail, Style, View};
+use crate::report::write::OutputFile;
+use crate::report::{Format, json};
+use crate::trial::rehearsal::Rehearsed;
+
+use super::args::StdoutFormat;
+use super::failure::Failure;
+use super::settings::{Outputs, Settings, Verbosity};
+
+/// What a run has to say, before it is put together.
+pub struct RunRecord<'a> {
+    /// The settings in force.
+    pub settings: &'a Settings,
+    /// What each violation does.
+    pub severities: Vec<(&'static str, Severity)>,
+    /// What was done.
+    pub plan: Plan,
+    /// The target as it was found.
+    pub rehearsed: &'a Rehearsed,
+    /// What each trial showed.
+    pub summaries: &'a [TrialSummary],
+    /// Whether the user broke it off.
+    pub interrupted: Option<Signal>,
+    /// When it began (RFC 3339).
+    pub started_at: String,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl RunRecord<'_> {
+    /// The report.
+    pub fn report(mut self) -> RunReport {
+        self.plan.trials.sort_by_key(|trial| trial.number);
+        let facts = RunFacts {
+            tool: tool(),
+            profile: self.settings.rules.profile,
+            severities: self.severities,
+            seed: self.plan.seed,
+            target: target_report(self.rehearsed),
+            plan: self.plan,
+            configuration: serde_json::to_value(self.settings).unwrap_or_default(),
+            environment: environment(),
+            started_at: self.started_at,
+            duration_ms: self.duration.as_secs_f64() * 1e3,
+            interrupted: self.interrupted,
+        };
+        assemble(facts, self.summaries)
+    }
+}
+
+fn target_report(rehearsed: &Rehearsed) -> TargetReport {
+    let subject = &rehearsed.subject;
+    let requests = subject.contract.requests.iter().map(|expected| RequestReport {
+        name: expected.name.clone(),
+        status: expected.status,
+        body_bytes: expected.body.map(|body| body.length),
+        usual_ms: expected.usual.as_secs_f64() * 1e3,
+    });
+    TargetReport {
+        command: subject.target.command.clone(),
+        url: Some(format!("http://{}/", rehearsed.address)),
+        discovered: !subject.takes_port,
+        requests: requests.collect(),
+    }
+}
+
+/// This program.
+pub fn tool() -> Tool {
+    Tool { name: env!("CARGO_PKG_NAME").into(), version: env!("CARGO_PKG_VERSION").into() }
+}
+
+/// This machine.
+pub fn environment() -> Environment {
+    let kernel = nix::sys::utsname::uname().ok();
+    Environment {
+        os: std::env::consts::OS.into(),
+        kernel: kernel.map(|uname| uname.release().to_string_lossy().into_owned()),
+        architecture: std::env::consts::ARCH.into(),
+        processors: std::thread::available_parallelism().ok().map(|n| n.get() as u32),
+    }
+}
+
+/// Every place that a report goes to, opened before there is one.
+pub struct Publication {
+    files: Vec<(Format, OutputFile)>,
+    stdout: StdoutFormat,
+    verbosity: Verbosity,
+    color: ColorChoice,
+    folder: Option<PathBuf>,
+}
+
+/// The report that is always written, beside the histories.
+const REPORT: &str = "report.json";
+
+impl Publication {
+    /// Opens them: what was asked for, and `report.json` in the run's folder.
+    ///
+    /// # Errors
+    /// When one of them can't be written.
+    pub fn open(outputs: &Outputs, folder: &Path) -> Result<Self, Failure> {
+        let mut publication = Self::again(outputs)?;
+        let report = OutputFile::open(&folder.join(REPORT))?;
+        publication.files.push((Format::Json, report));
+        publication.folder = Some(folder.to_owned());
+        Ok(publication)
+    }
+
+    /// Opens what was asked for, where histories lie already: only those places.
+    ///
+    /// # Errors
+    /// When one of them can't be written.
+    pub fn again(outputs: &Outputs) -> Result<Self, Failure> {
+        let mut files = Vec::new();
+        for (format, path) in &outputs.reports {
+            files.push((format.parse()?, OutputFile::open(path)?));
+        }
+        let Outputs { stdout, verbosity, color, .. } = *outputs;
+        Ok(Self { files, stdout, verbosity, color, folder: None })
+    }
+
+    /// Writes the report to all of them and to standard output; the exit code it gives.
+    ///
+    /// # Errors
+    /// When one of them can't be written.
+    pub fn publish(self, report: &RunReport) -> Result<u8, Failure> {
+        let here = std::env::current_dir().unwrap_or_default();
+        let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
+        let report_path = self.folder.as_ref().map(|folder| shown(&folder.join(REPORT)));
+        let histories = self.folder.as_deref().map(shown);
+        let view = View {
+            style: style(self.color),
+            width: 80,
+            detail: match self.verbosity {
+                Verbosity::Quiet => Detail::Quiet,
+                Verbosity::Usual => Detail::Normal,
+                Verbosity::Verbose => Detail::Verbose,
+            },
+            report: report_path.as_deref(),
+            histories: histories.as_deref(),
+        };
+        let plain = View { style: Style { colour: false, ..view.style }, ..view };
+        for (format, file) in self.files {
+            file.commit(format.render(report, &plain).as_bytes())?;
+        }
+        let text = match self.stdout {
+            StdoutFormat::Terminal => Format::Text.render(report, &view),
+            StdoutFormat::Json => json::render(report),
+        };
+        print(&text);
+        Ok(report.exit_code)
+    }
+}
+
+/// Writes to standard output; a reader that has gone away has seen enough.
+pub fn print(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// Colour in a terminal, unless the user or `NO_COLOR` says otherwise; ASCII in the C locale.
+fn style(color: ColorChoice) -> Style {
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => std::io::stdout().is_terminal() && !is_dumb && !no_color,
+    };
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let unicode = !locale.is_some_and(|locale| locale == "C" || locale == "POSIX");
+    Style { colour, unicode }
+}

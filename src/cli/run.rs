@@ -1,0 +1,230 @@
+//! `run`, the default command: rehearse, then trial after trial, each judged when it is over;
+//! then the report.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::judge::judge;
+use crate::model::header::{HISTORY_VERSION, Header};
+use crate::model::history::History;
+use crate::model::plan::{Plan, Trial};
+use crate::model::verdict::Severity;
+use crate::plan::{PlanOptions, trial};
+use crate::report::summary::{TrialSummary, thin};
+use crate::target::tree::adopt_orphans;
+use crate::trial::carry_out::{TrialError, carry_out};
+use crate::trial::interrupt::Interrupt;
+use crate::trial::rehearsal::rehearse;
+use crate::trial::subject::Subject;
+
+use super::bundled;
+use super::failure::Failure;
+use super::guardian::Guardian;
+use super::progress::{Extent, Progress};
+use super::publish::{Publication, RunRecord};
+use super::settings::{Amount, Settings};
+use super::store::{Store, file_name};
+
+/// Trials side by side, where the user does not say; more only make each other late.
+const PARALLEL_MAX: usize = 4;
+/// A trial whose target did not come as far as the signal is tried again this often.
+const TRIES: u32 = 3;
+/// Evidence that no report will show is dropped each time this many trials are over.
+const THIN_EVERY: usize = 64;
+
+/// Checks a target; the exit code.
+///
+/// # Errors
+/// When there is no verdict: see [`Failure`].
+pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
+    let begun = Instant::now();
+    let started_at = jiff::Timestamp::now();
+    let seed = settings.seed.unwrap_or_else(draw_seed);
+    let folder = settings.outputs.folder(seed);
+    let publication = Publication::open(&settings.outputs, &folder)?;
+    let store = Store::create(folder)?;
+    adopt_orphans();
+    let run_id = format!("{}-{seed:x}", std::process::id());
+    let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
+    let target = bundled::or_reference_server(settings.target())?;
+    let subject = Subject::new(target, settings.contract(Vec::new()), run_id, Arc::new(guardian));
+    let extent = match settings.amount {
+        Amount::Trials(trials) => Extent::Trials(trials.get()),
+        Amount::Budget(budget) => Extent::Budget(budget),
+    };
+    let progress = Progress::new(settings.outputs.progress, extent);
+    let rehearsed = rehearse(subject, settings.connections, interrupt).map_err(|error| {
+        progress.finish();
+        interrupt.asked().map_or(Failure::from(error), Failure::Interrupted)
+    })?;
+    let desk = Desk {
+        options: settings.plan_options(seed),
+        severities: settings.rules.in_order_of_catalogue(),
+        schedule: Mutex::default(),
+        results: Mutex::default(),
+        subject: &rehearsed.subject,
+        store: &store,
+        progress: &progress,
+        interrupt,
+        extent,
+        begun,
+    };
+    desk.carry_out_all(parallelism(&settings, &rehearsed.subject));
+    progress.finish();
+    let Desk { results, severities, .. } = desk;
+    let Results { trials, summaries, failure } =
+        results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if summaries.is_empty() {
+        return Err(match (interrupt.asked(), failure) {
+            (Some(signal), _) => Failure::Interrupted(signal),
+            (None, Some(failure)) => failure,
+            (None, None) => Failure::Internal("no trial was carried out".into()),
+        });
+    }
+    let record = RunRecord {
+        settings: &settings,
+        severities,
+        plan: Plan { seed, trials },
+        rehearsed: &rehearsed,
+        summaries: &summaries,
+        interrupted: interrupt.asked(),
+        started_at: started_at.to_string(),
+        duration: begun.elapsed(),
+    };
+    let code = publication.publish(&record.report())?;
+    // What could be recorded is reported; that the run broke off still is its outcome.
+    failure.map_or(Ok(code), Err)
+}
+
+fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
+    move |reason| TrialError::Harness { what, reason }.into()
+}
+
+/// A seed that people can read out and type.
+fn draw_seed() -> u64 {
+    RandomState::new().build_hasher().finish() & 0xffff_ffff
+}
+
+fn parallelism(settings: &Settings, subject: &Subject) -> usize {
+    // On a port of its own choice, two of the target can't run at the same time.
+    if !subject.takes_port {
+        return 1;
+    }
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    settings.parallel.map_or(processors.min(PARALLEL_MAX), usize::from)
+}
+
+/// Where the workers get their trials and leave their results.
+struct Desk<'a> {
+    options: PlanOptions,
+    severities: Vec<(&'static str, Severity)>,
+    schedule: Mutex<Schedule>,
+    results: Mutex<Results>,
+    subject: &'a Subject,
+    store: &'a Store,
+    progress: &'a Progress,
+    interrupt: &'a Interrupt,
+    extent: Extent,
+    begun: Instant,
+}
+
+#[derive(Default)]
+struct Schedule {
+    given: u32,
+    longest: Duration,
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Results {
+    trials: Vec<Trial>,
+    summaries: Vec<TrialSummary>,
+    failure: Option<Failure>,
+}
+
+impl Desk<'_> {
+    fn carry_out_all(&self, workers: usize) {
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some(number) = self.next() {
+                        let begun = Instant::now();
+                        let result = self.one(&trial(&self.options, number));
+                        let mut schedule = lock(&self.schedule);
+                        schedule.longest = schedule.longest.max(begun.elapsed());
+                        if let Err(failure) = result {
+                            schedule.is_over = true;
+                            lock(&self.results).failure.get_or_insert(failure);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    /// The number of the next trial; none when the plan or the budget is done.
+    fn next(&self) -> Option<u32> {
+        let mut schedule = lock(&self.schedule);
+        let fits = match self.extent {
+            Extent::Trials(trials) => schedule.given < trials,
+            // Whatever the budget, one trial is carried out.
+            Extent::Budget(budget) => {
+                schedule.given == 0 || self.begun.elapsed() + schedule.longest < budget
+            }
+        };
+        if !fits || schedule.is_over || self.interrupt.asked().is_some() {
+            return None;
+        }
+        schedule.given += 1;
+        Some(schedule.given)
+    }
+
+    fn one(&self, trial: &Trial) -> Result<(), Failure> {
+        let header = Header {
+            history_version: HISTORY_VERSION.into(),
+            tool_version: env!("CARGO_PKG_VERSION").into(),
+            command: self.subject.target.command.clone(),
+            trial: trial.clone(),
+            contract: self.subject.contract.clone(),
+        };
+        let mut tries = 0;
+        let events = loop {
+            tries += 1;
+            let (events, result) = carry_out(trial, self.subject, self.interrupt);
+            // Saved before it is judged, and also when it failed.
+            self.store.save(&header, &events)?;
+            match result {
+                Ok(()) => break events,
+                Err(TrialError::Interrupted) => return Ok(()),
+                Err(error) if tries == TRIES => return Err(error.into()),
+                Err(_) => {}
+            }
+        };
+        let history = History::new(header, events).map_err(|malformed| {
+            Failure::Internal(format!("trial {}: {malformed}", trial.number))
+        })?;
+        let findings = judge(&history);
+        let path = Some(file_name(trial.number));
+        let summary = TrialSummary::of(&history, &findings, path, &self.severities);
+        self.keep(trial.clone(), summary);
+        Ok(())
+    }
+
+    fn keep(&self, trial: Trial, summary: TrialSummary) {
+        let mut results = lock(&self.results);
+        let verdict = summary.report().verdict;
+        results.trials.push(trial);
+        results.summaries.push(summary);
+        if results.summaries.len().is_multiple_of(THIN_EVERY) {
+            thin(&mut results.summaries);
+        }
+        let done = results.summaries.len() as u32;
+        self.progress.trial_done(self.extent, done, self.begun.elapsed(), verdict);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,356 @@
+//! What is in force: the command line over the environment over the file over the defaults.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::args::{AmountArgs, RunArgs, SourceArgs, Subcommands};
+use super::config::{self, ConfigFile};
+use super::environment;
+use super::error::UsageError;
+use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns};
+use crate::model::ledger::JobLines;
+use crate::model::plan::{Arrivals, SignalTo, Situation};
+use crate::model::signal::Signal;
+use crate::model::target::{RequestTemplate, Target};
+use crate::model::verdict::Severity;
+use crate::plan::PlanOptions;
+
+mod address;
+mod judging;
+mod outputs;
+mod requests;
+mod rules;
+mod written;
+
+pub use address::Address;
+pub use judging::{ContractChanges, JudgeSettings};
+pub use outputs::{Outputs, Verbosity};
+pub use rules::Rules;
+
+/// Where the kernel can't be asked, a request sent this long before the signal counts as read.
+const INFERENCE_MARGIN: Duration = Duration::from_millis(100);
+/// A harness that was later than this has seen too little of the order of things.
+const LAG_LIMIT: Duration = Duration::from_millis(500);
+/// What draining servers answer with, when they say so (RFC 9110, section 15.6.4).
+const DRAINING_STATUS: u16 = 503;
+
+/// Every setting of a run. Written out, it is what would stand in `shutdown-check.toml`, without
+/// secrets and without what only concerns the terminal.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// The program and its arguments; empty for the bundled reference server.
+    #[serde(rename = "target", skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// The directory to start it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
+    /// Variables to set for it.
+    #[serde(serialize_with = "written::variables")]
+    pub env: BTreeMap<String, String>,
+    /// Where it listens.
+    #[serde(rename = "url", skip_serializing_if = "Address::is_usual")]
+    pub address: Address,
+    /// The path that answers with success when it is ready; found out where absent.
+    #[serde(rename = "ready-url", skip_serializing_if = "Option::is_none")]
+    #[serde(serialize_with = "written::path")]
+    pub ready_path: Option<String>,
+    /// How long it may take until it is ready.
+    #[serde(serialize_with = "written::duration")]
+    pub ready_timeout: Duration,
+    /// The requests of the load; found out where empty.
+    #[serde(rename = "request", serialize_with = "written::requests")]
+    pub requests: Vec<RequestTemplate>,
+    /// Connections in use at the same time.
+    pub connections: u16,
+    /// Requests a second; a closed loop where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// The signals that the trials take turns with.
+    #[serde(rename = "signal")]
+    pub signals: Vec<Signal>,
+    /// Who gets them.
+    pub signal_to: SignalTo,
+    /// The situations to try.
+    #[serde(rename = "situation")]
+    pub situations: Vec<Situation>,
+    /// The profile, and what departs from it.
+    #[serde(flatten)]
+    pub rules: Rules,
+    /// The target exits within this time of the signal.
+    #[serde(serialize_with = "written::duration")]
+    pub deadline: Duration,
+    /// It takes no new connections after this time.
+    #[serde(serialize_with = "written::duration")]
+    pub refuse_within: Duration,
+    /// It starts no jobs after this time.
+    #[serde(serialize_with = "written::duration")]
+    pub jobs_stop_within: Duration,
+    /// Its right ends; empty for the default.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expect_exit: Vec<ExpectedExit>,
+    /// How jobs are told apart.
+    #[serde(serialize_with = "written::jobs")]
+    pub jobs: JobPatterns,
+    /// How much is done.
+    #[serde(flatten)]
+    pub amount: Amount,
+    /// What the plan is drawn from; the caller draws one where absent.
+    #[serde(serialize_with = "written::seed", skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Trials at the same time; where absent, as the machine has processors. Trials that share a
+    /// port run one at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallel: Option<u16>,
+    /// What is written, and where.
+    #[serde(flatten)]
+    pub outputs: Outputs,
+    /// Whether the plan is printed and nothing done.
+    #[serde(skip)]
+    pub dry_run: bool,
+    /// The configuration file that was read.
+    #[serde(skip)]
+    pub config_file: Option<PathBuf>,
+}
+
+/// How much is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Amount {
+    /// This many trials.
+    Trials(NonZeroU32),
+    /// As many trials as begin in this time.
+    #[serde(serialize_with = "written::duration")]
+    Budget(Duration),
+}
+
+impl Settings {
+    /// The settings that follow from the options, the variables and the files in `dir`, which is
+    /// what relative paths on the command line are relative to.
+    pub fn resolve(
+        run: &RunArgs,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        dir: &Path,
+    ) -> Result<Self, UsageError> {
+        let env = environment::options(variables)?;
+        let (config_file, file) = Layers::read_file(&run.source, &env.source, dir)?;
+        let layers = Layers { line: run, env: &env, file: &file, dir, config_file };
+        layers.settings()
+    }
+
+    /// How the target is started and found. The caller fills in the bundled reference server
+    /// where the command is empty.
+    pub fn target(&self) -> Target {
+        Target {
+            command: self.command.clone(),
+            cwd: self.cwd.clone(),
+            env: self.env.clone().into_iter().collect(),
+            port: self.address.port,
+            host: self.address.host.clone(),
+            ready_path: self.ready_path.clone(),
+            ready_timeout: self.ready_timeout,
+            requests: self.requests.clone(),
+        }
+    }
+
+    /// What is expected of the target, once it is known how it answers when it is quiet.
+    pub fn contract(&self, requests: Vec<ExpectedResponse>) -> Contract {
+        Contract {
+            deadline: self.deadline,
+            refuse_within: self.refuse_within,
+            jobs_stop_within: self.jobs_stop_within,
+            inference_margin: INFERENCE_MARGIN,
+            lag_limit: LAG_LIMIT,
+            expect_exit: self.expect_exit.clone(),
+            draining_status: DRAINING_STATUS,
+            requests,
+            jobs: self.jobs.clone(),
+        }
+    }
+
+    /// What a violation of each invariant does to the run.
+    pub fn severities(&self) -> BTreeMap<&'static str, Severity> {
+        self.rules.severities()
+    }
+
+    /// What the plan is drawn from.
+    pub fn plan_options(&self, seed: u64) -> PlanOptions {
+        PlanOptions {
+            signals: self.signals.clone(),
+            signal_to: self.signal_to,
+            situations: self.situations.clone(),
+            connections: self.connections,
+            arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
+            ..PlanOptions::new(seed)
+        }
+    }
+}
+
+/// The places that settings come from, the strongest first.
+struct Layers<'l> {
+    line: &'l RunArgs,
+    env: &'l RunArgs,
+    file: &'l ConfigFile,
+    dir: &'l Path,
+    config_file: Option<PathBuf>,
+}
+
+impl Layers<'_> {
+    /// The configuration file that the options name, or that lies in `dir`.
+    fn read_file(
+        line: &SourceArgs,
+        env: &SourceArgs,
+        dir: &Path,
+    ) -> Result<(Option<PathBuf>, ConfigFile), UsageError> {
+        let named = [line, env].into_iter().find(|args| args.no_config || args.config.is_some());
+        let (path, required) = match named {
+            Some(SourceArgs { config: Some(path), .. }) => (dir.join(path), true),
+            Some(_) => return Ok((None, ConfigFile::default())),
+            None => (dir.join(config::DEFAULT_NAME), false),
+        };
+        let file = config::read(&path, required)?;
+        Ok((file.is_some().then_some(path), file.unwrap_or_default()))
+    }
+
+    fn settings(self) -> Result<Settings, UsageError> {
+        let (line, env, file) = (self.line, self.env, self.file);
+        let found = address::resolve(&self)?;
+        let parallel = first(line.amount.parallel, env.amount.parallel, number(file.parallel));
+        if let (Some(port), Some(2..)) = (found.address.port, parallel) {
+            return Err(UsageError::SharedPort { port });
+        }
+        let (l, e) = (&line.expect, &env.expect);
+        let default = PlanOptions::new(0);
+        Ok(Settings {
+            command: self.command()?,
+            cwd: self.cwd()?,
+            env: self.variables(),
+            ready_path: found.ready_path,
+            ready_timeout: first(
+                line.start.ready_timeout,
+                env.start.ready_timeout,
+                file.ready_timeout,
+            )
+            .unwrap_or(Duration::from_secs(10)),
+            requests: requests::resolve(&self)?,
+            address: found.address,
+            connections: first(line.load.connections, env.load.connections, file.connections)
+                .unwrap_or(default.connections),
+            rate: first(line.load.rate, env.load.rate, file.rate),
+            signals: listed(&line.signal.signal, &env.signal.signal, &file.signal)
+                .unwrap_or(default.signals),
+            signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to)
+                .unwrap_or_default(),
+            situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
+                .unwrap_or(default.situations),
+            rules: Rules::resolve(l, e, file),
+            deadline: first(l.deadline, e.deadline, file.deadline)
+                .unwrap_or(Duration::from_secs(30)),
+            refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
+                .unwrap_or(Duration::from_millis(500)),
+            jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
+                .unwrap_or(Duration::from_millis(500)),
+            expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
+                .unwrap_or_default(),
+            jobs: self.jobs()?,
+            amount: self.amount(),
+            seed: first(line.amount.seed, env.amount.seed, file.seed),
+            parallel,
+            outputs: Outputs::resolve(
+                (&line.output, &env.output, self.dir),
+                file.reports_dir.as_ref().map(|dir| self.beside_file(dir)),
+            ),
+            dry_run: line.amount.dry_run || env.amount.dry_run,
+            config_file: self.config_file,
+        })
+    }
+
+    fn command(&self) -> Result<Vec<String>, UsageError> {
+        Ok(match &self.line.target {
+            // After an option, clap takes the name of a command for a target.
+            Some(program) if Subcommands::has_subcommand(program) => {
+                return Err(UsageError::CommandAsTarget { name: program.clone() });
+            }
+            Some(program) => [program].into_iter().chain(&self.line.args).cloned().collect(),
+            None => self.file.target.clone(),
+        })
+    }
+
+    fn cwd(&self) -> Result<Option<PathBuf>, UsageError> {
+        let asked = self.line.start.cwd.as_ref().or(self.env.start.cwd.as_ref());
+        let path = match asked {
+            Some(path) => Some(self.dir.join(path)),
+            None => self.file.cwd.as_ref().map(|path| self.beside_file(path)),
+        };
+        match path {
+            Some(path) if !path.is_dir() => Err(UsageError::NoDirectory { path }),
+            path => Ok(path),
+        }
+    }
+
+    /// The path, relative to the configuration file.
+    fn beside_file(&self, path: &Path) -> PathBuf {
+        let file_dir = self.config_file.as_deref().and_then(Path::parent);
+        file_dir.unwrap_or(self.dir).join(path)
+    }
+
+    /// The variables of all layers; the strongest that names one sets it.
+    fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.file.env.clone();
+        variables.extend(self.env.start.env.iter().cloned());
+        variables.extend(self.line.start.env.iter().cloned());
+        variables
+    }
+
+    fn jobs(&self) -> Result<JobPatterns, UsageError> {
+        let (line, env, file) = (&self.line.expect, &self.env.expect, &self.file.jobs);
+        let start = listed(&line.job_start, &env.job_start, &file.start);
+        let finish = listed(&line.job_finish, &env.job_finish, &file.finish);
+        let patterns = match (start, finish) {
+            (None, None) => return Ok(JobPatterns::usual()),
+            (Some(start), Some(finish)) => JobPatterns { start, finish, declared: true },
+            (Some(_), None) => {
+                return Err(UsageError::HalfJobs { given: "start", missing: "finish" });
+            }
+            (None, Some(_)) => {
+                return Err(UsageError::HalfJobs { given: "finish", missing: "start" });
+            }
+        };
+        JobLines::new(&patterns)?;
+        Ok(patterns)
+    }
+
+    fn amount(&self) -> Amount {
+        let of = |args: &AmountArgs| {
+            args.trials.map(Amount::Trials).or_else(|| args.budget.map(Amount::Budget))
+        };
+        let of_file = || {
+            let trials = self.file.trials.as_ref().map(|trials| Amount::Trials(*trials.get_ref()));
+            trials.or_else(|| self.file.budget.map(Amount::Budget))
+        };
+        of(&self.line.amount)
+            .or_else(|| of(&self.env.amount))
+            .or_else(of_file)
+            .unwrap_or(Amount::Budget(Duration::from_secs(20)))
+    }
+}
+
+/// The value of the strongest layer that has one.
+fn first<T>(line: Option<T>, env: Option<T>, file: Option<T>) -> Option<T> {
+    line.or(env).or(file)
+}
+
+/// The list of the strongest layer that has one: lists outweigh each other as a whole.
+fn listed<T: Clone>(line: &[T], env: &[T], file: &[T]) -> Option<Vec<T>> {
+    [line, env, file].into_iter().find(|list| !list.is_empty()).map(<[T]>::to_vec)
+}
+
+fn number(number: Option<NonZeroU16>) -> Option<u16> {
+    number.map(NonZeroU16::get)
+}

@@ -1,0 +1,93 @@
+//! What is written, and where.
+
+use std::path::{Path, PathBuf};
+
+use clap::ColorChoice;
+use serde::Serialize;
+
+use super::{first, listed};
+use crate::cli::args::{OutputArgs, StdoutFormat};
+
+/// What is written, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Outputs {
+    /// Reports to write: the name of a format, not yet looked up, and a path.
+    #[serde(skip)]
+    pub reports: Vec<(String, PathBuf)>,
+    /// What goes to standard output.
+    #[serde(skip)]
+    pub stdout: StdoutFormat,
+    /// Where reports and histories are kept, where the user says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reports_dir: Option<PathBuf>,
+    /// What relative paths are relative to.
+    #[serde(skip)]
+    pub here: PathBuf,
+    /// How much is shown.
+    #[serde(skip)]
+    pub verbosity: Verbosity,
+    /// Whether it is shown in colour.
+    #[serde(skip)]
+    pub color: ColorChoice,
+    /// Whether progress is shown, where it can be.
+    #[serde(skip)]
+    pub progress: bool,
+}
+
+/// How much is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// The verdict only.
+    Quiet,
+    /// What needs attention.
+    #[default]
+    Usual,
+    /// All that was found out.
+    Verbose,
+}
+
+impl Outputs {
+    pub(super) fn resolve(
+        (line, env, dir): (&OutputArgs, &OutputArgs, &Path),
+        dir_of_file: Option<PathBuf>,
+    ) -> Self {
+        let in_dir = |path: &PathBuf| dir.join(path);
+        let reports = listed(&line.output, &env.output, &[]).unwrap_or_default();
+        let verbosity = |args: &OutputArgs| match args {
+            OutputArgs { quiet: true, .. } => Some(Verbosity::Quiet),
+            OutputArgs { verbose: true, .. } => Some(Verbosity::Verbose),
+            _ => None,
+        };
+        Self {
+            reports: reports.into_iter().map(|(format, path)| (format, in_dir(&path))).collect(),
+            stdout: first(line.format, env.format, None).unwrap_or_default(),
+            reports_dir: first(
+                line.reports_dir.as_ref().map(in_dir),
+                env.reports_dir.as_ref().map(in_dir),
+                dir_of_file,
+            ),
+            here: dir.to_owned(),
+            verbosity: first(verbosity(line), verbosity(env), None).unwrap_or_default(),
+            color: first(line.color, env.color, None).unwrap_or_default(),
+            progress: !line.no_progress && !env.no_progress,
+        }
+    }
+
+    /// The folder of a run: under the reports' directory; else beside the first report that the
+    /// user asked for in a file; else under `reports`.
+    pub fn folder(&self, seed: u64) -> PathBuf {
+        let name = format!("{seed:x}");
+        let first_file = self.reports.iter().map(|(_, path)| path).find(|path| is_file_name(path));
+        match (&self.reports_dir, first_file) {
+            (Some(dir), _) => dir.join(name),
+            (None, Some(file)) => file.with_extension("trials"),
+            (None, None) => self.here.join("reports").join(name),
+        }
+    }
+}
+
+/// Whether a report that goes there is a file of its own, with room for a folder beside it.
+fn is_file_name(path: &Path) -> bool {
+    path.as_os_str() != "-" && path.file_name().is_some() && !path.starts_with("/dev")
+}

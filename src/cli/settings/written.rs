@@ -1,0 +1,87 @@
+//! How settings are written out: as in `shutdown-check.toml`, and without secrets.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use crate::cli::values::{REDACTED, is_secret, without_secrets};
+use crate::model::contract::JobPatterns;
+use crate::model::target::RequestTemplate;
+
+pub(super) fn duration<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&humantime::format_duration(*time))
+}
+
+/// As a text, since TOML's integers are too short for it.
+pub(super) fn seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
+    match seed {
+        Some(seed) => to.collect_str(&format_args!("{seed:#x}")),
+        None => to.serialize_none(),
+    }
+}
+
+pub(super) fn path<S: Serializer>(path: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
+    path.as_deref().map(without_secrets).serialize(to)
+}
+
+/// Any variable may hold a secret, whatever its name.
+pub(super) fn variables<S>(variables: &BTreeMap<String, String>, to: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+{
+    to.collect_map(variables.keys().map(|name| (name, REDACTED)))
+}
+
+pub(super) fn jobs<S: Serializer>(jobs: &JobPatterns, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_map([("start", &jobs.start), ("finish", &jobs.finish)])
+}
+
+pub(super) fn requests<S>(requests: &[RequestTemplate], to: S) -> Result<S::Ok, S::Error>
+where
+    S: Serializer,
+{
+    to.collect_seq(requests.iter().map(Written::of))
+}
+
+/// A request as `[[request]]` has it.
+#[derive(Serialize)]
+struct Written<'r> {
+    method: &'r str,
+    path: String,
+    weight: u32,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'r str, &'r str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expect: Option<u16>,
+}
+
+impl<'r> Written<'r> {
+    fn of(request: &'r RequestTemplate) -> Self {
+        let header = |(name, value): &'r (String, String)| {
+            (name.as_str(), if is_secret(name) { REDACTED } else { value.as_str() })
+        };
+        Self {
+            method: &request.method,
+            path: without_secrets(&request.path),
+            weight: request.weight,
+            headers: request.headers.iter().map(header).collect(),
+            body: (!request.body.is_empty()).then(|| fingerprint(&request.body)),
+            expect: request.expect,
+        }
+    }
+}
+
+/// The length of a body and the beginning of its hash: bodies are never written.
+fn fingerprint(body: &[u8]) -> String {
+    let mut text = format!("({} bytes, sha256 ", body.len());
+    for byte in Sha256::digest(body).iter().take(8) {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text + ")"
+}

@@ -1,0 +1,140 @@
+//! Where histories are kept: a folder a run, a file a trial.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::model::event::Event;
+use crate::model::header::Header;
+use crate::model::history::{History, Malformed};
+
+/// A folder of histories.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// A history could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder or a file in it can't be written.
+    #[error("cannot write {path}: {reason}\n  name another folder (--reports-dir)")]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// It can't be read, or is no history.
+    #[error("{path} is no history that can be judged: {reason}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: Malformed,
+    },
+    /// There is none.
+    #[error("no histories (trial-*.jsonl) in {path}\n  name a folder under reports/, or files")]
+    None {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Store {
+    /// Opens a folder for writing; histories of an earlier run with the same name go.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn create(folder: PathBuf) -> Result<Self, StoreError> {
+        let store = Self { folder };
+        let fail = |reason| StoreError::Write { path: store.folder.clone(), reason };
+        fs::create_dir_all(&store.folder).map_err(fail)?;
+        for path in histories_in(&store.folder).map_err(fail)? {
+            fs::remove_file(path).map_err(fail)?;
+        }
+        // Tried now: that nothing can be written must not be learnt after the first trial.
+        tempfile::tempfile_in(&store.folder).map_err(fail)?;
+        Ok(store)
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps a trial's history: written beside its place and then renamed, so that a file of that
+    /// name is always whole.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save(&self, header: &Header, events: &[Event]) -> Result<PathBuf, StoreError> {
+        let path = self.folder.join(file_name(header.trial.number));
+        let fail = |reason| StoreError::Write { path: path.clone(), reason };
+        let temporary = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;
+        let mut out = BufWriter::new(temporary);
+        write_history(&mut out, header, events).map_err(fail)?;
+        let temporary = out.into_inner().map_err(|error| fail(error.into_error()))?;
+        temporary.persist(&path).map_err(|error| fail(error.error))?;
+        Ok(path)
+    }
+}
+
+/// The name of a trial's file.
+pub fn file_name(trial: u32) -> String {
+    format!("trial-{trial:04}.jsonl")
+}
+
+/// The histories that a path names: itself, or those in the folder.
+///
+/// # Errors
+/// When it is a folder without any.
+pub fn histories_at(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    match histories_in(path) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(StoreError::None { path: path.to_owned() }),
+    }
+}
+
+/// Reads a history.
+///
+/// # Errors
+/// When it can't be read or is none.
+pub fn read(path: &Path) -> Result<History, StoreError> {
+    let fail = |reason| StoreError::Read { path: path.to_owned(), reason };
+    let file = File::open(path).map_err(|error| fail(error.into()))?;
+    History::read(BufReader::new(file)).map_err(fail)
+}
+
+/// Writes the header and an event a line.
+///
+/// # Errors
+/// When the output fails.
+pub fn write_history(out: &mut impl Write, header: &Header, events: &[Event]) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, header)?;
+    out.write_all(b"\n")?;
+    for event in events {
+        serde_json::to_writer(&mut *out, event)?;
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+fn histories_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> = fs::read_dir(folder)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_history))
+        .collect();
+    found.sort();
+    Ok(found)
+}
+
+fn is_history(name: &str) -> bool {
+    name.strip_prefix("trial-")
+        .and_then(|rest| rest.strip_suffix(".jsonl"))
+        .is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
+}

@@ -1,0 +1,213 @@
+//! How texts become values, the same on the command line, in the environment and in the file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::invariants::{self, CATALOGUE};
+use crate::model::plan::{SignalTo, Situation};
+use crate::model::signal::Signal;
+
+/// The longest time that can be asked for: later instants are of no use to anybody.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A length of time: `30s`, `500ms`, `1m 30s`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Err(_) => Err(format!("{text:?} is no length of time: write 30s or 500ms")),
+        Ok(duration) if duration > LONGEST => Err("it is longer than a day".into()),
+        Ok(duration) => Ok(duration),
+    }
+}
+
+/// A length of time that is not zero.
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than zero".into()),
+        duration => Ok(duration),
+    }
+}
+
+/// A seed, decimal or hexadecimal.
+pub(super) fn seed(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if !digits.starts_with('+') => u64::from_str_radix(digits, 16).ok(),
+        Some(_) => None,
+        None => text.parse().ok(),
+    };
+    parsed
+        .ok_or_else(|| format!("{text:?} is no seed: use up to 64 bits, such as 1337 or 0x9f31c2"))
+}
+
+/// A signal that a program can handle.
+pub(super) fn signal(text: &str) -> Result<Signal, String> {
+    let signal: Signal = text.parse().map_err(|error| format!("{error}"))?;
+    match signal.number() {
+        libc::SIGKILL | libc::SIGSTOP => {
+            Err(format!("no program can handle {signal}: use TERM, INT or another"))
+        }
+        _ => Ok(signal),
+    }
+}
+
+/// Who gets the signal.
+pub(super) fn signal_to(text: &str) -> Result<SignalTo, String> {
+    match text {
+        "leader" => Ok(SignalTo::Leader),
+        "listener" => Ok(SignalTo::Listener),
+        "group" => Ok(SignalTo::Group),
+        _ => Err(format!("{text:?} gets no signal: use leader, listener or group")),
+    }
+}
+
+/// The id of an invariant of the catalogue.
+pub(super) fn invariant(text: &str) -> Result<&'static str, String> {
+    let ids = CATALOGUE.iter().map(|invariant| invariant.id);
+    invariants::find(text).map(|invariant| invariant.id).ok_or_else(|| {
+        format!("no invariant is called {text:?}; {}", advice(text, ids, "shutdown-check list"))
+    })
+}
+
+/// A situation by its name.
+pub(super) fn situation(text: &str) -> Result<Situation, String> {
+    let names = Situation::ALL.iter().map(|situation| situation.name());
+    Situation::ALL.into_iter().find(|situation| situation.name() == text).ok_or_else(|| {
+        format!("no situation is called {text:?}; {}", advice(text, names, "shutdown-check list"))
+    })
+}
+
+/// The advice that names the nearest known word, and where all are listed unless it is near.
+pub(super) fn advice<'k>(
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+    listed_by: &str,
+) -> String {
+    match nearest(word, known) {
+        Some((nearest, likeness)) if likeness > 0.78 => format!("did you mean {nearest:?}?"),
+        Some((nearest, _)) => format!("the nearest is {nearest:?}: see `{listed_by}`"),
+        None => format!("see `{listed_by}`"),
+    }
+}
+
+/// The known word that is most like this one, and how like it is, from 0 to 1.
+pub(super) fn nearest<'k>(
+    word: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<(&'k str, f64)> {
+    let likened = known.into_iter().map(|known| (known, strsim::jaro_winkler(word, known)));
+    likened.max_by(|(_, a), (_, b)| a.total_cmp(b))
+}
+
+/// Requests a second.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if rate > 0.0 && rate <= 1e6 => Ok(rate),
+        _ => Err(format!("{text:?} is no rate: use requests a second, more than 0 and up to 1e6")),
+    }
+}
+
+/// A request as people write it: `/orders`, or `POST /orders`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathSpec {
+    /// The method, where one was written.
+    pub method: Option<String>,
+    /// Path and query.
+    pub path: String,
+}
+
+/// A path, with or without a method before it.
+pub(super) fn path_spec(text: &str) -> Result<PathSpec, String> {
+    match text.trim().split_once(' ') {
+        Some((verb, rest)) if !verb.starts_with('/') => {
+            Ok(PathSpec { method: Some(method(verb)?), path: path(rest.trim_start())? })
+        }
+        _ => Ok(PathSpec { method: None, path: path(text.trim())? }),
+    }
+}
+
+/// The path and query of a request target in origin form (RFC 9112, section 3.2.1).
+pub(super) fn path(text: &str) -> Result<String, String> {
+    let sendable = |c: char| c.is_ascii_graphic() && c != '#';
+    match text.chars().find(|&c| !sendable(c)) {
+        _ if !text.starts_with('/') => {
+            Err(format!("{text:?} is no path: begin it with /, as in /orders or 'POST /orders'"))
+        }
+        Some(bad) => Err(format!("a path can't hold {bad:?}: percent-encode it")),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// A method (RFC 9110, section 9.1).
+pub(super) fn method(text: &str) -> Result<String, String> {
+    match is_token(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no method: use GET, POST or another")),
+    }
+}
+
+/// A header field: `Name: value`.
+pub(super) fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once(':').ok_or("a header field has a colon: write 'Name: value'")?;
+    header_field(name, value.trim())
+}
+
+/// A header field from its parts (RFC 9110, section 5).
+pub(super) fn header_field(name: &str, value: &str) -> Result<(String, String), String> {
+    const OWN: [&str; 4] = ["Host", "Content-Length", "Transfer-Encoding", "Connection"];
+    if !is_token(name) {
+        return Err(format!("{name:?} is no name of a header field"));
+    }
+    if let Some(own) = OWN.iter().find(|own| own.eq_ignore_ascii_case(name)) {
+        return Err(format!("the harness sets {own} itself: leave it out"));
+    }
+    // The value may be a secret: no message repeats it.
+    match value.chars().any(|c| c.is_control() && c != '\t') {
+        true => Err(format!("the value of {name} holds a control character")),
+        false => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    let is_tchar = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !text.is_empty() && text.chars().all(is_tchar)
+}
+
+/// A variable for the target: `KEY=VALUE`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write KEY=VALUE".into()),
+    }
+}
+
+/// A report to write: `FORMAT=PATH`.
+pub(super) fn output(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((format, path)) if !format.is_empty() && !path.is_empty() => {
+            Ok((format.to_owned(), PathBuf::from(path)))
+        }
+        _ => Err("write FORMAT=PATH, such as json=report.json".into()),
+    }
+}
+
+/// What follows a path that is given again, without the parts that may be secret.
+pub(super) fn without_secrets(path: &str) -> String {
+    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
+    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+        Some((key, _)) if is_secret(key) => format!("{key}={REDACTED}"),
+        _ => pair.to_owned(),
+    });
+    format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
+}
+
+/// What stands in a report where a secret was.
+pub(super) const REDACTED: &str = "(redacted)";
+
+/// Whether the name of a header field or parameter says that its value is a secret.
+pub(super) fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    const WHOLE: [&str; 6] =
+        ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey"];
+    const PARTS: [&str; 4] = ["token", "secret", "password", "signature"];
+    WHOLE.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
+}
