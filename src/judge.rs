@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::invariants::CATALOGUE;
+use crate::invariants::{CATALOGUE, Invariant};
 use crate::model::history::History;
 use crate::model::time::human;
 use crate::model::verdict::{Finding, Verdict};
@@ -12,21 +12,78 @@ use crate::model::verdict::{Finding, Verdict};
 /// A history in which the harness itself was too late proves nothing, and a check that panics
 /// has shown nothing: both are inconclusive, never a pass.
 pub fn judge(history: &History) -> Vec<Finding> {
-    let lag = history.lag();
-    let too_late = lag > history.contract().lag_limit;
-    CATALOGUE
+    judge_by(CATALOGUE, history)
+}
+
+fn judge_by(catalogue: &[&Invariant], history: &History) -> Vec<Finding> {
+    let starved = starved(history);
+    catalogue
         .iter()
         .map(|invariant| {
-            let verdict = if too_late {
-                Verdict::inconclusive(format!(
-                    "the harness itself was {} late: the machine is too busy to tell",
-                    human(lag)
-                ))
-            } else {
-                catch_unwind(AssertUnwindSafe(|| (invariant.check)(history)))
-                    .unwrap_or_else(|_| Verdict::inconclusive("the check itself failed"))
-            };
+            let verdict = starved.clone().unwrap_or_else(|| checked(invariant, history));
             Finding { invariant: invariant.id, verdict }
         })
         .collect()
+}
+
+/// The verdict on everything, where the harness was so late that its instants prove nothing.
+fn starved(history: &History) -> Option<Verdict> {
+    let (lag, limit) = (history.lag(), history.contract().lag_limit);
+    (lag > limit).then(|| {
+        Verdict::inconclusive(format!(
+            "the harness itself was {} late, more than {}: the machine is too busy to tell",
+            human(lag),
+            human(limit)
+        ))
+    })
+}
+
+fn checked(invariant: &Invariant, history: &History) -> Verdict {
+    // A check reads a history and writes nothing, so a panic leaves nothing half-written.
+    catch_unwind(AssertUnwindSafe(|| (invariant.check)(history))).unwrap_or_else(|_| {
+        Verdict::inconclusive("the check itself failed, which is a defect of shutdown-check")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::invariants::testing::{Story, inconclusive};
+    use crate::model::event::EventKind;
+    use crate::model::verdict::VerdictName;
+
+    #[test]
+    fn each_invariant_has_a_finding_in_the_order_of_the_catalogue() {
+        let history =
+            Story::new().signal().completed_request(-400, 500).exit_code(501, 0).history();
+        let findings = judge(&history);
+        let ids: Vec<_> = findings.iter().map(|finding| finding.invariant).collect();
+        assert_eq!(ids, CATALOGUE.iter().map(|invariant| invariant.id).collect::<Vec<_>>());
+        assert!(findings.iter().all(|f| f.verdict.outcome() != VerdictName::Violated));
+    }
+
+    #[test]
+    fn a_starved_harness_accuses_nobody_and_acquits_nobody() {
+        let lag = |ms| {
+            let worst = Duration::from_millis(ms);
+            let story = Story::new().signal().reset_request(-400, 4).exit_code(5, 0);
+            story.event(9, EventKind::HarnessLag { worst }).history()
+        };
+        for finding in judge(&lag(51)) {
+            assert!(inconclusive(finding.verdict).contains("51 ms late, more than 50 ms"));
+        }
+        let in_time = judge(&lag(50));
+        assert!(in_time.iter().any(|f| f.verdict.outcome() == VerdictName::Violated));
+    }
+
+    #[test]
+    fn a_check_that_panics_has_shown_nothing() {
+        let broken = Invariant { check: |_| panic!("planted"), ..*CATALOGUE[0] };
+        let history = Story::new().signal().exit_code(5, 0).history();
+        let findings = judge_by(&[&broken, CATALOGUE[0]], &history);
+        assert!(inconclusive(findings[0].verdict.clone()).contains("the check itself failed"));
+        assert_eq!(findings[1].verdict.outcome(), VerdictName::Satisfied);
+    }
 }

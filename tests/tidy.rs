@@ -56,7 +56,7 @@ struct Source {
     path: String,
     part: String,
     text: String,
-    /// The text before the tests in the file, without comments.
+    /// The text before the tests in the file, without comments and string literals.
     code: String,
 }
 
@@ -71,6 +71,8 @@ fn sources() -> Vec<Source> {
         let before_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let is_code = |line: &&str| !line.trim_start().starts_with("//");
         let code = before_tests.lines().filter(is_code).collect::<Vec<_>>().join("\n");
+        let strings = regex::Regex::new(r#""(?:[^"\\]|\\.|\\\n)*""#).unwrap();
+        let code = strings.replace_all(&code, "\"\"").into_owned();
         Source { path, part, text, code }
     };
     paths.into_iter().map(read).collect()

@@ -4,13 +4,36 @@
 //! server in `fixtures/` that violates it. Lists, explanations, reports and the docs follow from
 //! the fields.
 
-use crate::model::history::History;
+use crate::model::history::{History, SignalSent};
 use crate::model::verdict::{Profile, Severity, Verdict};
 
+mod exit_status_is_clean;
+mod exits_before_deadline;
 mod in_flight_requests_complete;
+mod in_process;
+mod job_lines;
+mod jobs_finish;
+mod new_connections_are_refused;
+mod no_job_starts_after_signal;
+mod nothing_is_left_behind;
+mod responses_are_whole;
+mod signal_is_handled;
+#[cfg(test)]
+pub(crate) mod testing;
+mod wording;
 
 /// Every invariant, in the order in which reports show them.
-pub const CATALOGUE: &[&Invariant] = &[&in_flight_requests_complete::INVARIANT];
+pub const CATALOGUE: &[&Invariant] = &[
+    &signal_is_handled::INVARIANT,
+    &in_flight_requests_complete::INVARIANT,
+    &responses_are_whole::INVARIANT,
+    &new_connections_are_refused::INVARIANT,
+    &jobs_finish::INVARIANT,
+    &no_job_starts_after_signal::INVARIANT,
+    &exits_before_deadline::INVARIANT,
+    &exit_status_is_clean::INVARIANT,
+    &nothing_is_left_behind::INVARIANT,
+];
 
 /// Something that should be true of every shutdown.
 #[derive(Debug)]
@@ -27,12 +50,19 @@ pub struct Invariant {
     pub usual_cause: &'static str,
     /// What to do about it, in the common stacks.
     pub fix: &'static str,
-    /// What a trial must have for it to be exercised, said where it was not.
+    /// What a trial must have for it to be exercised, said where it was not ("it needs …").
     pub needs: &'static str,
     /// What a violation does to a run, by profile.
     pub severity: Severities,
     /// What a history shows of it.
     pub check: fn(&History) -> Verdict,
+}
+
+impl Invariant {
+    /// Why nothing was shown, where no occasion for it came.
+    fn unexercised(&self) -> String {
+        format!("not exercised; it needs {}", self.needs)
+    }
 }
 
 /// What a violation does to a run, by profile.
@@ -45,6 +75,11 @@ pub struct Severities {
 }
 
 impl Severities {
+    /// It fails the run under every profile.
+    const DENY: Self = Self { graceful: Severity::Deny, strict: Severity::Deny };
+    /// It fails the run only of servers that claim that nothing goes wrong.
+    const WARN: Self = Self { graceful: Severity::Warn, strict: Severity::Deny };
+
     /// The severity under a profile.
     pub fn under(self, profile: Profile) -> Severity {
         match profile {
@@ -57,4 +92,94 @@ impl Severities {
 /// The invariant with this id.
 pub fn find(id: &str) -> Option<&'static Invariant> {
     CATALOGUE.iter().copied().find(|invariant| invariant.id == id)
+}
+
+/// The verdict of `check`, where a signal came to a living target; otherwise nothing was shown.
+fn given_signal(history: &History, check: fn(&History, &SignalSent) -> Verdict) -> Verdict {
+    let Some(signal) = history.signal() else {
+        return Verdict::inconclusive(
+            "no signal was sent: the trial was over before its moment came",
+        );
+    };
+    let Some(exit) = history.exit() else { return check(history, &signal) };
+    let died_of_it = exit.status.signal == Some(signal.signal);
+    let when = if exit.at <= signal.bracket.before {
+        "before"
+    } else if exit.at < signal.bracket.after && !died_of_it {
+        "at the very moment when"
+    } else {
+        return check(history, &signal);
+    };
+    let (pid, ended) = (exit.pid, wording::ended(exit.status));
+    Verdict::inconclusive(format!("process {pid} {ended} {when} {} was sent", signal.signal))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::testing::{Story, inconclusive};
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_sentences_in_kebab_case() {
+        let ids: BTreeSet<_> = CATALOGUE.iter().map(|invariant| invariant.id).collect();
+        assert_eq!(ids.len(), CATALOGUE.len());
+        for id in ids {
+            assert!(id.split('-').all(|word| !word.is_empty()), "{id}");
+            assert!(id.bytes().all(|byte| byte == b'-' || byte.is_ascii_lowercase()), "{id}");
+            assert_eq!(find(id).map(|invariant| invariant.id), Some(id));
+        }
+    }
+
+    #[test]
+    fn each_invariant_has_the_file_that_its_id_names_and_each_such_file_is_listed() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/invariants");
+        let listed: BTreeSet<_> =
+            CATALOGUE.iter().map(|invariant| invariant.id.replace('-', "_")).collect();
+        let mut written = BTreeSet::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            if text.contains("\npub(crate) const INVARIANT: Invariant") {
+                written.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+        assert_eq!(written, listed);
+    }
+
+    #[test]
+    fn every_field_says_something_in_plain_text() {
+        for i in CATALOGUE {
+            for text in [i.fails_when, i.why, i.source, i.usual_cause, i.fix, i.needs] {
+                assert!(text.len() > 20, "{}: {text:?}", i.id);
+                assert!(!text.contains("TODO") && !text.contains('\n'), "{}: {text:?}", i.id);
+                assert!(!text.contains("  "), "{}: a lost line continuation: {text:?}", i.id);
+            }
+            assert!(i.fails_when.starts_with("Fails when "), "{}", i.id);
+            assert!(!i.needs.ends_with('.'), "{}: it stands within a sentence", i.id);
+            assert!(i.severity.graceful <= i.severity.strict, "{}", i.id);
+        }
+    }
+
+    #[test]
+    fn without_a_signal_nothing_is_shown() {
+        let history = Story::new().exit_code(10, 0).history();
+        for invariant in CATALOGUE {
+            assert!(inconclusive((invariant.check)(&history)).starts_with("no signal was sent"));
+        }
+    }
+
+    #[test]
+    fn a_target_that_ended_by_itself_accuses_nobody() {
+        for at_ms in [-5, 0] {
+            let request = Story::new().signal().reset_request(-400, 3);
+            let history = request.exit_code(at_ms, 1).history();
+            for invariant in CATALOGUE {
+                let reason = inconclusive((invariant.check)(&history));
+                assert!(reason.contains("SIGTERM was sent"), "{}: {reason}", invariant.id);
+            }
+        }
+    }
 }

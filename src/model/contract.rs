@@ -68,7 +68,8 @@ pub struct ExpectedBody {
 /// Regular expressions for the lines that announce jobs, each with a group named `id`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobPatterns {
-    /// A line that says that a job has started.
+    /// A line that says that a job has started. A group named `turn` marks a line that says only
+    /// that the job is running: when it began is then not known.
     pub start: Vec<String>,
     /// A line that says that a job has finished, or was handed over.
     pub finish: Vec<String>,
@@ -87,7 +88,7 @@ impl JobPatterns {
         Self {
             start: vec![
                 r"\bjob id=(?P<id>\S+) started\b".into(),
-                r"\[(?P<id>[^\]]*job)\] Done\s*$".into(),
+                r"\[(?P<id>[^\]]*job)\] (?P<turn>Done)\s*$".into(),
             ],
             finish: vec![
                 r"\bjob id=(?P<id>\S+) finished\b".into(),

@@ -136,7 +136,8 @@ pub enum Stream {
     Stderr,
 }
 
-/// How a process ended: exactly one of the two is present (wait(2)).
+/// How a process ended (wait(2)): by one of the two; neither is known of a process whose parent
+/// is another than the harness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitStatus {
     /// The status it exited with.

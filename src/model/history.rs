@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::contract::ExpectedResponse;
 use super::event::{
-    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Probe,
-    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen,
+    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Framing,
+    Probe, ProbeOutcome, Request, RequestEnd, Snapshot,
 };
 use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
@@ -25,6 +25,10 @@ pub struct History {
     connections: HashMap<ConnectionId, EventIndex>,
     around: HashMap<ConnectionId, Around>,
     kernel_asked: bool,
+    // Asked for each request of a history, which may hold a million.
+    signal: Option<SignalSent>,
+    killed: Option<(EventIndex, Nanos)>,
+    deadline_passed: Option<(EventIndex, Nanos)>,
 }
 
 /// The signal that the verdict is about: the first one.
@@ -152,8 +156,18 @@ impl History {
             matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
         });
         let (around, kernel_asked) = sights_of(&events);
-        let jobs = lines.jobs(&events);
-        Ok(Self { header, events, jobs, job_lines_seen, connections, around, kernel_asked })
+        Ok(Self {
+            header,
+            jobs: lines.jobs(&events),
+            job_lines_seen,
+            connections,
+            around,
+            kernel_asked,
+            signal: first_signal(&events),
+            killed: first(&events, |kind| matches!(kind, EventKind::Killed { .. })),
+            deadline_passed: first(&events, |kind| matches!(kind, EventKind::DeadlinePassed)),
+            events,
+        })
     }
 
     /// Reads a saved history: the header, then an event a line.
@@ -204,14 +218,7 @@ impl History {
 
     /// The first signal that was sent.
     pub fn signal(&self) -> Option<SignalSent> {
-        self.indexed().find_map(|(event, sending)| {
-            let EventKind::SignalSending { signal, pid, .. } = sending.kind else { return None };
-            let sent = self.events[event as usize..]
-                .iter()
-                .find(|sent| matches!(sent.kind, EventKind::SignalSent { .. }))?;
-            let bracket = Bracket { before: sending.at, after: sent.at };
-            Some(SignalSent { signal, pid, bracket, event })
-        })
+        self.signal
     }
 
     /// The exit of the followed process, unless the harness had killed it.
@@ -227,17 +234,17 @@ impl History {
 
     /// When the harness killed what was left of the target.
     pub fn killed(&self) -> Option<(EventIndex, Nanos)> {
-        self.first(|kind| matches!(kind, EventKind::Killed { .. }))
+        self.killed
     }
 
     /// When the deadline was over with the target alive.
     pub fn deadline_passed(&self) -> Option<(EventIndex, Nanos)> {
-        self.first(|kind| matches!(kind, EventKind::DeadlinePassed))
+        self.deadline_passed
     }
 
     /// The first event of a kind.
     pub fn first(&self, is: impl Fn(&EventKind) -> bool) -> Option<(EventIndex, Nanos)> {
-        self.indexed().find(|(_, event)| is(&event.kind)).map(|(index, event)| (index, event.at))
+        first(&self.events, is)
     }
 
     /// Every request, with the event that holds it.
@@ -289,7 +296,16 @@ impl History {
         let expected = &self.contract().requests[usize::from(request.template)];
         let killed = self.killed().is_some_and(|(_, at)| request.ended >= at);
         match request.end {
-            RequestEnd::Complete => self.outcome_of_response(request, expected),
+            RequestEnd::Complete => match self.outcome_of_response(request, expected) {
+                // The kernel ends the connections of a killed process in good order, so the
+                // harness can cut a body that only the end of its connection delimits.
+                Outcome::Truncated
+                    if killed && request.framing == Some(Framing::CloseDelimited) =>
+                {
+                    Outcome::TimedOut
+                }
+                outcome => outcome,
+            },
             // What the harness destroyed had not been answered in time.
             _ if killed => Outcome::TimedOut,
             RequestEnd::Abandoned | RequestEnd::TimedOut => Outcome::TimedOut,
@@ -317,6 +333,20 @@ impl History {
             }
             _ => Outcome::Completed,
         }
+    }
+
+    /// Whether it was the harness that ended a request, and before the deadline: it killed what
+    /// an exited process had left behind, or the trial was broken off. How the target would have
+    /// ended it is then unknown, and accuses nobody.
+    pub fn cut_by_harness(&self, request: &Request) -> bool {
+        let abandoned = request.end == RequestEnd::Abandoned;
+        let killed = self.killed().is_some_and(|(_, at)| request.ended >= at);
+        if !(abandoned || killed) || self.outcome(request) != Outcome::TimedOut {
+            return false;
+        }
+        let deadline = self.signal().map(|sent| sent.bracket.before + self.contract().deadline);
+        let passed = self.deadline_passed().map(|(_, at)| at);
+        !deadline.into_iter().chain(passed).any(|end_of_its_time| request.ended >= end_of_its_time)
     }
 
     /// Every attempt to connect that began after the signal, in the order of beginning.
@@ -376,7 +406,8 @@ fn attempt(event: EventIndex, kind: &EventKind) -> Option<ConnectAttempt> {
                 ConnectionEnd::ConnectFailed => return None,
                 ConnectionEnd::ConnectTimedOut => None,
                 ConnectionEnd::Refused => Some(false),
-                _ => Some(true),
+                // A client that gave up the attempt itself knows of no handshake.
+                _ => c.established.map(|_| true),
             };
             let ended = c.established.unwrap_or(c.ended);
             let connection = Some(c.connection);
@@ -384,6 +415,29 @@ fn attempt(event: EventIndex, kind: &EventKind) -> Option<ConnectAttempt> {
         }
         _ => None,
     }
+}
+
+fn first(events: &[Event], is: impl Fn(&EventKind) -> bool) -> Option<(EventIndex, Nanos)> {
+    (0..).zip(events).find(|(_, event)| is(&event.kind)).map(|(index, event)| (index, event.at))
+}
+
+/// The first signal that was really sent: the one before may have found no process.
+fn first_signal(events: &[Event]) -> Option<SignalSent> {
+    let mut sending = None;
+    for (event, e) in (0..).zip(events) {
+        match e.kind {
+            EventKind::SignalSending { signal, pid, .. } => {
+                sending = Some((event, signal, pid, e.at))
+            }
+            EventKind::SignalSent { .. } => {
+                let (event, signal, pid, before) = sending?;
+                let bracket = Bracket { before, after: e.at };
+                return Some(SignalSent { signal, pid, bracket, event });
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn check_order(events: &[Event]) -> Result<(), Malformed> {
@@ -404,9 +458,9 @@ fn check_order(events: &[Event]) -> Result<(), Malformed> {
                 return wrong(index, "a signal was sent that was not being sent");
             }
             EventKind::Exited { status, .. }
-                if status.code.is_some() == status.signal.is_some() =>
+                if status.code.is_some() && status.signal.is_some() =>
             {
-                return wrong(index, "an exit is either by status or by signal");
+                return wrong(index, "an exit is by status or by signal, not by both");
             }
             _ => {}
         }
@@ -485,10 +539,11 @@ fn sights_of(events: &[Event]) -> (HashMap<ConnectionId, Around>, bool) {
         asked = true;
         for socket in sockets {
             let sight = around.entry(socket.connection).or_default();
+            // The verdict is about the first signal, and so are the sights around it.
             match when {
-                Snapshot::Before => sight.before = Some::<SocketSeen>(*socket),
-                Snapshot::After => sight.after = Some(*socket),
-            }
+                Snapshot::Before => sight.before.get_or_insert(*socket),
+                Snapshot::After => sight.after.get_or_insert(*socket),
+            };
         }
     }
     (around, asked)

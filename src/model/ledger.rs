@@ -15,6 +15,9 @@ pub struct Job {
     pub id: String,
     /// When its first start line was read.
     pub started: Nanos,
+    /// Whether that line says that the job starts; otherwise only that it was running already
+    /// (see [`JobPatterns::start`]).
+    pub start_known: bool,
     /// That line.
     pub started_event: EventIndex,
     /// When its finish line was read; `None` when there is none.
@@ -69,16 +72,21 @@ impl JobLines {
         let mut running: HashMap<String, usize> = HashMap::new();
         for (index, event) in (0..).zip(events) {
             let EventKind::OutputLine { line, .. } = &event.kind else { continue };
-            if let Some(id) = id_in(&self.finish, line) {
+            if let Some((id, _)) = id_in(&self.finish, line) {
                 if let Some(at) = running.remove(id) {
                     jobs[at].finished = Some(event.at);
                 }
-            } else if let Some(id) = id_in(&self.start, line)
+            } else if let Some((id, is_turn)) = id_in(&self.start, line)
                 && !running.contains_key(id)
             {
                 running.insert(id.to_owned(), jobs.len());
-                let (id, started) = (id.to_owned(), event.at);
-                jobs.push(Job { id, started, started_event: index, finished: None });
+                jobs.push(Job {
+                    id: id.to_owned(),
+                    started: event.at,
+                    start_known: !is_turn,
+                    started_event: index,
+                    finished: None,
+                });
             }
         }
         jobs
@@ -99,9 +107,10 @@ fn compiled(patterns: &[String]) -> Result<Vec<Regex>, BadPattern> {
     patterns.iter().map(compile).collect()
 }
 
-fn id_in<'l>(patterns: &[Regex], line: &'l str) -> Option<&'l str> {
+/// The job that a line is about, and whether the line only says that it is running.
+fn id_in<'l>(patterns: &[Regex], line: &'l str) -> Option<(&'l str, bool)> {
     let found = patterns.iter().find_map(|pattern| pattern.captures(line))?;
-    found.name("id").map(|id| id.as_str())
+    found.name("id").map(|id| (id.as_str(), found.name("turn").is_some()))
 }
 
 #[cfg(test)]
@@ -133,6 +142,7 @@ mod tests {
         let unfinished = jobs(&turns);
         assert_eq!((unfinished.len(), unfinished[0].finished), (1, None));
         assert_eq!(unfinished[0].id, "heavy job");
+        assert!(!unfinished[0].start_known, "a finished turn began some time before its line");
         let finished = jobs(&[turns[0], "[heavy job] ctx Done"]);
         assert_eq!(finished[0].finished, Some(Nanos::from_ms(2)));
     }

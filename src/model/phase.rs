@@ -90,6 +90,10 @@ pub fn phase(request: &Request, connection: &Connection, at: Bracket, source: So
     if request.ended <= at.before {
         return Phase::Finished;
     }
+    // It ended while the signal was being sent: by the signal or before it, nobody can tell.
+    if request.ended <= at.after {
+        return Phase::Ambiguous;
+    }
     if request.started >= at.after {
         return if connection.started >= at.after {
             Phase::ConnectedLate
@@ -257,6 +261,14 @@ mod tests {
         let mut spanning = request(999);
         spanning.head_sent = Some(Nanos::from_ms(1001));
         assert_eq!(phase(&spanning, &connection(900), AT, kernel), Phase::Ambiguous);
+    }
+
+    #[test]
+    fn what_ended_while_the_signal_was_being_sent_accuses_nobody() {
+        let mut request = request(500);
+        request.ended = AT.after;
+        let margin = Source::Time(Duration::from_millis(100));
+        assert_eq!(phase(&request, &connection(400), AT, margin), Phase::Ambiguous);
     }
 
     #[test]

@@ -337,9 +337,8 @@ impl<'a> Course<'a> {
             }
             () = interrupt.wait() => return Err(TrialError::Interrupted),
         };
-        if let Some(status) = exit {
-            self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
-        }
+        let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
+        self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
         tokio::select! {
             () = self.look_for_leftovers(signalled, deadline) => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),

@@ -1,0 +1,61 @@
+//! The requests that the program held when the signal came, and what became of them.
+
+use crate::model::event::{EventIndex, Request};
+use crate::model::history::{History, Outcome};
+use crate::model::phase::Phase;
+
+/// The requests in process at the signal.
+pub(super) struct InProcess<'h> {
+    /// Those that the target ended, or did not end in its time.
+    pub(super) requests: Vec<Held<'h>>,
+    /// How many the harness cut short: what the target would have made of them is unknown.
+    pub(super) cut: usize,
+}
+
+/// One request that the program held.
+pub(super) struct Held<'h> {
+    /// The event that holds it.
+    pub(super) event: EventIndex,
+    /// The request.
+    pub(super) request: &'h Request,
+    /// Whether it was being processed or uploaded.
+    pub(super) phase: Phase,
+    /// What became of it.
+    pub(super) outcome: Outcome,
+}
+
+impl<'h> InProcess<'h> {
+    /// Finds them.
+    pub(super) fn of(history: &'h History) -> Self {
+        let (mut requests, mut cut) = (Vec::new(), 0);
+        for (event, request, phase) in history.phased_requests() {
+            if !phase.is_in_process() {
+                continue;
+            }
+            match history.cut_by_harness(request) {
+                true => cut += 1,
+                false => {
+                    let outcome = history.outcome(request);
+                    requests.push(Held { event, request, phase, outcome });
+                }
+            }
+        }
+        Self { requests, cut }
+    }
+
+    /// Those that were not completed.
+    pub(super) fn lost(&self) -> impl Iterator<Item = &Held<'h>> {
+        self.requests.iter().filter(|held| held.outcome != Outcome::Completed)
+    }
+
+    /// Why nothing is known of any, where that was the harness's own doing.
+    pub(super) fn only_cut(&self) -> Option<String> {
+        (self.requests.is_empty() && self.cut > 0).then(|| {
+            format!(
+                "all {} requests in process were cut short by the harness, which ended the trial \
+                 or what the target had left behind before the deadline",
+                self.cut
+            )
+        })
+    }
+}

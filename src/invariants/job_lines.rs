@@ -1,0 +1,22 @@
+//! Whether the target's lines tell of jobs at all.
+
+use crate::model::history::History;
+use crate::model::verdict::Verdict;
+
+/// The verdict where no line was a job's.
+pub(super) fn missing(history: &History) -> Option<Verdict> {
+    if history.job_lines_seen() {
+        return None;
+    }
+    Some(match history.contract().jobs.declared {
+        true => Verdict::inconclusive(
+            "no line of the target's matched --job-start or --job-finish: no job ran, or the \
+             patterns are not those of its lines",
+        ),
+        false => Verdict::NotApplicable {
+            reason: "no line of the target's looks like a job: name the lines with --job-start \
+                     and --job-finish"
+                .into(),
+        },
+    })
+}

@@ -1,0 +1,98 @@
+//! `nothing-is-left-behind`: when the process has exited, nothing of it lives on.
+
+use crate::model::event::EventKind;
+use crate::model::history::{History, SignalSent};
+use crate::model::time::human;
+use crate::model::verdict::{Verdict, Violation};
+
+use super::wording::sorted;
+use super::{Invariant, Severities, given_signal};
+
+pub(crate) const INVARIANT: Invariant = Invariant {
+    id: "nothing-is-left-behind",
+    fails_when: "Fails when a process that the target had started is still alive a short grace \
+                 after the target's own exit, or when its port still takes connections then.",
+    why: "Whoever waits for the process believes that it is over. An orphan holds the port, so \
+          that the next start fails with EADDRINUSE, or answers with last week's code; it keeps \
+          locks, connections and memory; and the work that it does is watched by nobody.",
+    source: "Slides: \"Wait for all running goroutines to exit\", then \"Server shutdown\". \
+             wait(2) and prctl(2), PR_SET_CHILD_SUBREAPER; systemd.kill(5), KillMode. Threads: \
+             shakacode/react_on_rails#3882, yarnpkg/berry#5158, haproxy/haproxy#228.",
+    usual_cause: "A wrapper (sh -c, npm, a script) dies of the signal and the server behind it \
+                  does not get it; a pre-fork parent exits without waiting for its workers; a \
+                  helper was started in a session of its own; or a worker hangs where only its \
+                  parent had a time-out.",
+    fix: "In general: hand the signal on to every child, wait for each of them (with a time-out, \
+          then SIGKILL), and exit last; in a container start the server with exec or below an \
+          init (tini -g signals the whole group). Go: exec.CommandContext with Cancel and \
+          WaitDelay, and Wait for every command. tokio: keep each Child and await wait(), or \
+          kill_on_drop. Node: child.kill('SIGTERM') and its exit event, for each worker of a \
+          cluster too; start node and not npm. uvicorn and gunicorn: signal the master, which \
+          ends its workers. nginx: the same, and not with -9. systemd: leave KillMode at \
+          control-group.",
+    needs: "an exit of its own: a target that the harness had to kill had no occasion to clean \
+            up",
+    severity: Severities::DENY,
+    check: |history| given_signal(history, check),
+};
+
+fn check(history: &History, signal: &SignalSent) -> Verdict {
+    let Some(exit) = history.exit() else {
+        return Verdict::inconclusive(INVARIANT.unexercised());
+    };
+    let violations = (0..)
+        .zip(history.events())
+        .filter_map(|(event, e)| {
+            let after = human(e.at.since(exit.at));
+            let gone = format!("{after} after process {} had exited", exit.pid);
+            let message = match &e.kind {
+                EventKind::ProcessLeft { pid, command } => {
+                    format!("process {pid} ({command}) was still alive {gone}")
+                }
+                EventKind::PortLeft { address } => {
+                    format!("{address} still took connections {gone}")
+                }
+                _ => return None,
+            };
+            Some(Violation { message, evidence: sorted([signal.event, exit.event, event]) })
+        })
+        .collect();
+    Verdict::of(1, violations, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Story, inconclusive, satisfied, violated};
+    use super::*;
+
+    fn verdict(story: Story) -> Verdict {
+        (INVARIANT.check)(&story.history())
+    }
+
+    #[test]
+    fn an_exit_that_leaves_nothing_satisfies_it() {
+        assert_eq!(satisfied(verdict(Story::new().signal().exit_code(4, 1))), 1);
+    }
+
+    #[test]
+    fn a_process_or_a_port_that_is_left_violates_it() {
+        let address = "127.0.0.1:8080".parse().unwrap();
+        let story = Story::new().signal().exit_code(4, 0).process_left(504);
+        let violations = violated(verdict(story.event(505, EventKind::PortLeft { address })));
+        let messages: Vec<_> = violations.iter().map(|v| v.message.as_str()).collect();
+        assert_eq!(
+            messages,
+            [
+                "process 124 (node worker.js) was still alive 500 ms after process 123 had exited",
+                "127.0.0.1:8080 still took connections 501 ms after process 123 had exited",
+            ]
+        );
+        assert_eq!(violations[0].evidence.len(), 3);
+    }
+
+    #[test]
+    fn a_target_that_had_to_be_killed_shows_nothing() {
+        let reason = inconclusive(verdict(Story::new().signal().killed_at_deadline()));
+        assert!(reason.contains("needs an exit of its own"), "{reason}");
+    }
+}

@@ -1,0 +1,243 @@
+//! Tiny histories for the tests of invariants, told in milliseconds from the signal.
+
+use std::time::Duration;
+
+use crate::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
+use crate::model::event::{
+    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, Probe,
+    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen, Stream,
+};
+use crate::model::header::{HISTORY_VERSION, Header};
+use crate::model::history::History;
+use crate::model::plan::{Arrivals, LoadShape, Situation, Trial};
+use crate::model::signal::Signal;
+use crate::model::time::Nanos;
+use crate::model::verdict::{Verdict, Violation};
+
+/// S⁻, far enough from the beginning of the trial for all that precedes it.
+const BEFORE: Nanos = Nanos::from_ms(10_000);
+/// S⁺.
+const AFTER: Nanos = Nanos::from_ns(10_000_020_000);
+/// The process that gets the signal.
+const PID: u32 = 123;
+
+/// The instant so many milliseconds after S⁺, or before S⁻ where negative.
+fn instant(ms: i64) -> Nanos {
+    let distance = Duration::from_millis(ms.unsigned_abs());
+    if ms > 0 { AFTER + distance } else { BEFORE - distance }
+}
+
+/// A history in the making. Each request has a connection of its own, with the same number.
+pub(crate) struct Story {
+    contract: Contract,
+    events: Vec<Event>,
+    requests: u32,
+}
+
+impl Story {
+    /// A target that runs.
+    pub(crate) fn new() -> Self {
+        let body = Some(ExpectedBody { length: 4, sha256_prefix: 7 });
+        let usual = Duration::from_millis(900);
+        let name = "GET /sleep?ms=900".into();
+        let contract = Contract {
+            deadline: Duration::from_secs(30),
+            refuse_within: Duration::from_millis(500),
+            jobs_stop_within: Duration::from_millis(500),
+            inference_margin: Duration::from_millis(100),
+            lag_limit: Duration::from_millis(50),
+            expect_exit: Vec::new(),
+            draining_status: 503,
+            requests: vec![ExpectedResponse { name, status: 200, body, usual }],
+            jobs: JobPatterns::usual(),
+        };
+        Self { contract, events: Vec::new(), requests: 0 }
+            .event(-9_000, EventKind::Spawned { pid: PID })
+            .line(-8_900, "listening")
+    }
+
+    /// Promises something else.
+    pub(crate) fn promising(mut self, change: impl FnOnce(&mut Contract)) -> Self {
+        change(&mut self.contract);
+        self
+    }
+
+    /// Something happens.
+    pub(crate) fn event(self, ms: i64, kind: EventKind) -> Self {
+        self.stamped(instant(ms), kind)
+    }
+
+    fn stamped(mut self, at: Nanos, kind: EventKind) -> Self {
+        self.events.push(Event { at, kind });
+        self
+    }
+
+    /// The target gets SIGTERM.
+    pub(crate) fn signal(self) -> Self {
+        let (signal, planned) = (Signal::TERM, BEFORE);
+        self.stamped(BEFORE, EventKind::SignalSending { signal, pid: PID, planned })
+            .stamped(AFTER, EventKind::SignalSent { signal })
+    }
+
+    /// A request of 118 bytes, as the caller has it; answered as expected where it is complete.
+    pub(crate) fn request(
+        mut self,
+        started_ms: i64,
+        ended_ms: i64,
+        end: RequestEnd,
+        change: impl FnOnce(&mut Request),
+    ) -> Self {
+        self.requests += 1;
+        let number = self.requests;
+        let (started, ended) = (instant(started_ms), instant(ended_ms));
+        let answered = end == RequestEnd::Complete;
+        let mut request = Request {
+            request: number,
+            connection: number,
+            template: 0,
+            head_bytes: 118,
+            total_bytes: 118,
+            stream_offset: 0,
+            started,
+            head_sent: Some(started),
+            sent: Some(started),
+            first_byte: answered.then_some(ended),
+            head_received: answered.then_some(ended),
+            parts: [].into(),
+            ended,
+            end,
+            status: answered.then_some(200),
+            close_announced: false,
+            framing: answered.then_some(Framing::ContentLength(4)),
+            body: BodySeen::default(),
+        };
+        if answered {
+            request.body = BodySeen { length: 4, sha256_prefix: 7, digest_matches: None };
+        }
+        change(&mut request);
+        let end = match end {
+            RequestEnd::Reset => ConnectionEnd::ResetByServer,
+            RequestEnd::Closed => ConnectionEnd::ClosedByServer,
+            _ => ConnectionEnd::ClosedByClient,
+        };
+        let established = Some(started);
+        let local_port = Some(40_000);
+        self.event(ended_ms, EventKind::Request(request)).event(
+            ended_ms,
+            EventKind::Connection(Connection {
+                connection: number,
+                local_port,
+                started,
+                established,
+                ended,
+                end,
+            }),
+        )
+    }
+
+    /// A request that is answered as expected.
+    pub(crate) fn completed_request(self, started_ms: i64, ended_ms: i64) -> Self {
+        self.request(started_ms, ended_ms, RequestEnd::Complete, |_| {})
+    }
+
+    /// A request that is reset without an answer.
+    pub(crate) fn reset_request(self, started_ms: i64, ended_ms: i64) -> Self {
+        self.request(started_ms, ended_ms, RequestEnd::Reset, |_| {})
+    }
+
+    /// What the kernel shows of a connection, alike before and after the signal.
+    pub(crate) fn seen(self, connection: u32, accepted: bool, received: u64, unread: u32) -> Self {
+        let sockets = vec![SocketSeen { connection, accepted, unread, received, sent: 0 }];
+        let before = EventKind::SocketsSeen { when: Snapshot::Before, sockets: sockets.clone() };
+        let after = EventKind::SocketsSeen { when: Snapshot::After, sockets };
+        self.stamped(BEFORE, before).stamped(AFTER, after)
+    }
+
+    /// An attempt to connect, one millisecond long.
+    pub(crate) fn probe(self, started_ms: i64, outcome: ProbeOutcome) -> Self {
+        let (started, ended) = (instant(started_ms), instant(started_ms + 1));
+        self.event(started_ms + 1, EventKind::Probe(Probe { started, ended, outcome }))
+    }
+
+    /// The target writes a line.
+    pub(crate) fn line(self, ms: i64, line: &str) -> Self {
+        self.event(ms, EventKind::OutputLine { stream: Stream::Stdout, line: line.into() })
+    }
+
+    /// The target exits.
+    pub(crate) fn exit_code(self, ms: i64, code: i32) -> Self {
+        let status = ExitStatus { code: Some(code), signal: None };
+        self.event(ms, EventKind::Exited { pid: PID, status })
+    }
+
+    /// A signal ends the target.
+    pub(crate) fn exit_signal(self, ms: i64, signal: Signal) -> Self {
+        let status = ExitStatus { code: None, signal: Some(signal) };
+        self.event(ms, EventKind::Exited { pid: PID, status })
+    }
+
+    /// The harness kills what is left of the target.
+    pub(crate) fn killed(self, ms: i64) -> Self {
+        self.event(ms, EventKind::Killed { pids: vec![PID] })
+    }
+
+    /// The deadline of 30 s is over with the target alive, and the harness kills it.
+    pub(crate) fn killed_at_deadline(self) -> Self {
+        self.event(30_000, EventKind::DeadlinePassed)
+            .killed(30_001)
+            .exit_signal(30_002, Signal::KILL)
+    }
+
+    /// A child of the target's is still there.
+    pub(crate) fn process_left(self, ms: i64) -> Self {
+        self.event(ms, EventKind::ProcessLeft { pid: PID + 1, command: "node worker.js".into() })
+    }
+
+    /// The history, in the order of time.
+    pub(crate) fn history(mut self) -> History {
+        self.events.sort_by_key(|event| event.at);
+        let load = LoadShape {
+            connections: 1,
+            arrivals: Arrivals::Closed { pause: Duration::ZERO },
+            keep_alive_percent: 0,
+            pooled_clients: 0,
+        };
+        let trial =
+            Trial { number: 1, seed: 1, situation: Situation::Load, load, signals: Vec::new() };
+        let header = Header {
+            history_version: HISTORY_VERSION.into(),
+            tool_version: "0".into(),
+            command: vec!["./bin".into()],
+            trial,
+            contract: self.contract,
+        };
+        History::new(header, self.events).expect("the story is well-formed")
+    }
+}
+
+/// How often a satisfied invariant was exercised.
+#[track_caller]
+pub(crate) fn satisfied(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Satisfied { exercised } => exercised.get(),
+        other => panic!("not satisfied: {other:?}"),
+    }
+}
+
+/// The violations of a violated invariant.
+#[track_caller]
+pub(crate) fn violated(verdict: Verdict) -> Vec<Violation> {
+    match verdict {
+        Verdict::Violated { violations, .. } => violations,
+        other => panic!("not violated: {other:?}"),
+    }
+}
+
+/// Why nothing was shown of an invariant.
+#[track_caller]
+pub(crate) fn inconclusive(verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Inconclusive { reason } => reason,
+        other => panic!("not inconclusive: {other:?}"),
+    }
+}

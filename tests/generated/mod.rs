@@ -1,0 +1,455 @@
+//! Random well-formed histories: what was drawn, and the events that follow from it.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use shutdown_check::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
+use shutdown_check::model::event::{
+    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, Probe,
+    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen, Stream,
+};
+use shutdown_check::model::header::{HISTORY_VERSION, Header};
+use shutdown_check::model::plan::{Arrivals, LoadShape, Situation, Trial};
+use shutdown_check::model::signal::Signal;
+use shutdown_check::model::time::Nanos;
+
+/// When the signal goes out, in microseconds.
+const SIGNAL_US: u64 = 2_000_000;
+/// The bytes of each request.
+const REQUEST_BYTES: u32 = 100;
+
+/// What one history is made of. Instants are in microseconds of the trial.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    limits_ms: [u64; 4],
+    lag_ms: u64,
+    bracket_us: u64,
+    signal: Option<Signal>,
+    kernel_asked: bool,
+    jobs_declared: bool,
+    body_known: bool,
+    clients: Vec<Client>,
+    probes: Vec<(u64, ProbeOutcome)>,
+    jobs: Vec<Job>,
+    dropped: bool,
+    end: End,
+}
+
+/// One connection: when it began, what the kernel shows of it, and its exchanges.
+#[derive(Clone, Debug)]
+struct Client {
+    began_us: u64,
+    sight: u8,
+    exchanges: Vec<Exchange>,
+}
+
+/// One request and its response.
+#[derive(Clone, Copy, Debug)]
+struct Exchange {
+    gap_us: u64,
+    lasts_us: u64,
+    end: RequestEnd,
+    begun: bool,
+    status: u16,
+    close_announced: bool,
+    framing: u8,
+    body_length: u64,
+}
+
+/// One job.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    began_us: u64,
+    lasts_us: Option<u64>,
+    in_turns: bool,
+}
+
+/// How the target ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    exit_us: Option<u64>,
+    status: ExitStatus,
+    process_left: bool,
+    port_left: bool,
+}
+
+/// Whether ids are the natural ones, or others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Naming {
+    /// Counted from 0.
+    Plain,
+    /// In another order, from another range.
+    Other,
+}
+
+impl Naming {
+    fn number(self, plain: u32) -> u32 {
+        match self {
+            Naming::Plain => plain,
+            Naming::Other => 90_000 - 7 * plain,
+        }
+    }
+}
+
+/// Any case.
+pub(crate) fn case() -> impl Strategy<Value = Case> {
+    let limits = [1_000u64..4_000, 50..600, 50..600, 20..200];
+    let trial = (limits, 0u64..30, 1u64..300, signal(), any::<[bool; 3]>());
+    let clients = prop::collection::vec(client(), 0..6);
+    let probe = (SIGNAL_US - 100_000..SIGNAL_US + 2_000_000, probe_outcome());
+    let probes = prop::collection::vec(probe, 0..6);
+    let jobs = prop::collection::vec(job(), 0..4);
+    let dropped = prop::bool::weighted(0.1);
+    (trial, clients, probes, jobs, dropped, end()).prop_map(
+        |((limits_ms, lag_ms, bracket_us, signal, flags), clients, probes, jobs, dropped, end)| {
+            let [kernel_asked, jobs_declared, body_known] = flags;
+            Case {
+                limits_ms,
+                lag_ms,
+                bracket_us,
+                signal,
+                kernel_asked,
+                jobs_declared,
+                body_known,
+                clients,
+                probes,
+                jobs,
+                dropped,
+                end,
+            }
+        },
+    )
+}
+
+fn signal() -> impl Strategy<Value = Option<Signal>> {
+    prop_oneof![
+        8 => Just(Some(Signal::TERM)),
+        2 => Just(Some(Signal::INT)),
+        1 => Just(None),
+    ]
+}
+
+fn client() -> impl Strategy<Value = Client> {
+    let exchanges = prop::collection::vec(exchange(), 0..4);
+    (0..SIGNAL_US + 2_000_000, 0u8..8, exchanges).prop_map(|(began_us, sight, exchanges)| Client {
+        began_us,
+        sight,
+        exchanges,
+    })
+}
+
+fn exchange() -> impl Strategy<Value = Exchange> {
+    let end = prop_oneof![
+        8 => Just(RequestEnd::Complete),
+        1 => Just(RequestEnd::Closed),
+        1 => Just(RequestEnd::Reset),
+        1 => Just(RequestEnd::NotHttp),
+        1 => Just(RequestEnd::TimedOut),
+        1 => Just(RequestEnd::Abandoned),
+    ];
+    let status = prop_oneof![8 => Just(200u16), 1 => Just(500), 1 => Just(503)];
+    let body_length = prop_oneof![8 => Just(10u64), 1 => Just(3), 1 => Just(11)];
+    let flags = (any::<bool>(), any::<bool>(), 0u8..3);
+    (0u64..300_000, 1u64..1_500_000, end, status, body_length, flags).prop_map(
+        |(gap_us, lasts_us, end, status, body_length, (begun, close_announced, framing))| {
+            Exchange { gap_us, lasts_us, end, begun, status, close_announced, framing, body_length }
+        },
+    )
+}
+
+fn probe_outcome() -> impl Strategy<Value = ProbeOutcome> {
+    prop_oneof![
+        3 => Just(ProbeOutcome::Refused),
+        2 => Just(ProbeOutcome::Established),
+        1 => Just(ProbeOutcome::TimedOut),
+        1 => Just(ProbeOutcome::Failed),
+    ]
+}
+
+fn job() -> impl Strategy<Value = Job> {
+    let lasts = prop::option::weighted(0.7, 1u64..2_000_000);
+    (0..SIGNAL_US + 1_500_000, lasts, prop::bool::weighted(0.2))
+        .prop_map(|(began_us, lasts_us, in_turns)| Job { began_us, lasts_us, in_turns })
+}
+
+fn end() -> impl Strategy<Value = End> {
+    let code = |code| ExitStatus { code: Some(code), signal: None };
+    let signal = |signal| ExitStatus { code: None, signal: Some(signal) };
+    let status = prop_oneof![
+        3 => Just(code(0)),
+        1 => Just(code(1)),
+        1 => Just(code(143)),
+        3 => Just(signal(Signal::TERM)),
+        1 => Just(signal(Signal::INT)),
+    ];
+    let exit = prop_oneof![
+        1 => Just(None),
+        20 => (SIGNAL_US + 400..SIGNAL_US + 3_000_000).prop_map(Some),
+        1 => (SIGNAL_US - 500..SIGNAL_US + 400).prop_map(Some),
+    ];
+    (exit, status, prop::bool::weighted(0.3), prop::bool::weighted(0.2)).prop_map(
+        |(exit_us, status, process_left, port_left)| End {
+            exit_us,
+            status,
+            process_left,
+            port_left,
+        },
+    )
+}
+
+fn instant(us: u64) -> Nanos {
+    Nanos::from_ns(us * 1_000)
+}
+
+/// Events in the making.
+struct Recorder {
+    events: Vec<Event>,
+    naming: Naming,
+}
+
+impl Recorder {
+    fn record(&mut self, us: u64, kind: EventKind) {
+        self.events.push(Event { at: instant(us), kind });
+    }
+}
+
+impl Case {
+    /// The same, with phases that come from the kernel.
+    pub(crate) fn with_the_kernel_asked(self) -> Self {
+        Self { kernel_asked: true, ..self }
+    }
+
+    /// The header and the events, in the order of time.
+    pub(crate) fn built(&self, naming: Naming) -> (Header, Vec<Event>) {
+        let mut recorder = Recorder { events: Vec::new(), naming };
+        let leader = naming.number(1);
+        recorder.record(0, EventKind::Spawned { pid: leader });
+        let ready = EventKind::OutputLine { stream: Stream::Stdout, line: "ready".into() };
+        recorder.record(1, ready);
+        let lag = EventKind::HarnessLag { worst: Duration::from_millis(self.lag_ms) };
+        recorder.record(SIGNAL_US, lag);
+        if let Some(signal) = self.signal {
+            let planned = instant(SIGNAL_US);
+            let sending = EventKind::SignalSending { signal, pid: leader, planned };
+            recorder.record(SIGNAL_US, sending);
+            recorder.record(SIGNAL_US + self.bracket_us, EventKind::SignalSent { signal });
+        }
+        let mut sights = Vec::new();
+        let mut requests = 0;
+        for (number, client) in (0..).zip(&self.clients) {
+            let id = naming.number(number);
+            let sent = client.play(&mut recorder, id, &mut requests);
+            sights.extend(client.sight(id, sent));
+        }
+        if self.kernel_asked {
+            for when in [Snapshot::Before, Snapshot::After] {
+                let sockets = sights.clone();
+                recorder.record(SIGNAL_US, EventKind::SocketsSeen { when, sockets });
+            }
+        }
+        for (began_us, outcome) in &self.probes {
+            let (started, ended) = (instant(*began_us), instant(began_us + 50));
+            recorder.record(
+                began_us + 50,
+                EventKind::Probe(Probe { started, ended, outcome: *outcome }),
+            );
+        }
+        for (number, job) in (0..).zip(&self.jobs) {
+            job.play(&mut recorder, number);
+        }
+        if self.dropped {
+            recorder.record(SIGNAL_US, EventKind::OutputDropped { lines: 5 });
+        }
+        self.end.play(&mut recorder, SIGNAL_US + self.limits_ms[0] * 1_000 + self.bracket_us);
+        // Events at the same instant keep the order in which they were played.
+        recorder.events.sort_by_key(|event| event.at);
+        (self.header(), recorder.events)
+    }
+
+    fn header(&self) -> Header {
+        let [deadline, refuse_within, jobs_stop_within, inference_margin] =
+            self.limits_ms.map(Duration::from_millis);
+        let known = ExpectedBody { length: 10, sha256_prefix: 7 };
+        let response = ExpectedResponse {
+            name: "GET /a".into(),
+            status: 200,
+            body: self.body_known.then_some(known),
+            usual: Duration::from_millis(300),
+        };
+        let contract = Contract {
+            deadline,
+            refuse_within,
+            jobs_stop_within,
+            inference_margin,
+            lag_limit: Duration::from_millis(28),
+            expect_exit: Vec::new(),
+            draining_status: 503,
+            requests: vec![response],
+            jobs: JobPatterns { declared: self.jobs_declared, ..JobPatterns::usual() },
+        };
+        let load = LoadShape {
+            connections: 6,
+            arrivals: Arrivals::Closed { pause: Duration::ZERO },
+            keep_alive_percent: 50,
+            pooled_clients: 0,
+        };
+        let trial =
+            Trial { number: 1, seed: 1, situation: Situation::Load, load, signals: Vec::new() };
+        Header {
+            history_version: HISTORY_VERSION.into(),
+            tool_version: "0.1.0".into(),
+            command: vec!["./bin".into()],
+            trial,
+            contract,
+        }
+    }
+}
+
+impl Client {
+    /// Records the exchanges up to the first that fails, and the connection; returns the bytes
+    /// that had been sent before the signal.
+    fn play(&self, recorder: &mut Recorder, connection: u32, requests: &mut u32) -> u64 {
+        let mut now = self.began_us + 40;
+        let mut sent = 0;
+        let mut offset = 0;
+        let mut end = ConnectionEnd::ClosedByClient;
+        for exchange in &self.exchanges {
+            now += exchange.gap_us;
+            let mut request = exchange.request(now);
+            request.connection = connection;
+            request.request = recorder.naming.number(*requests);
+            request.stream_offset = offset;
+            *requests += 1;
+            if now < SIGNAL_US {
+                sent += u64::from(REQUEST_BYTES);
+            }
+            offset += u64::from(REQUEST_BYTES);
+            now += exchange.lasts_us;
+            recorder.record(now, EventKind::Request(request));
+            if exchange.end != RequestEnd::Complete {
+                end = match exchange.end {
+                    RequestEnd::Closed => ConnectionEnd::ClosedByServer,
+                    RequestEnd::Reset => ConnectionEnd::ResetByServer,
+                    _ => ConnectionEnd::ClosedByClient,
+                };
+                break;
+            }
+        }
+        let connection = Connection {
+            connection,
+            local_port: Some(40_000),
+            started: instant(self.began_us),
+            established: Some(instant(self.began_us + 40)),
+            ended: instant(now),
+            end,
+        };
+        recorder.record(now, EventKind::Connection(connection));
+        sent
+    }
+
+    /// What the kernel shows: mostly everything read, else unread, in part, queued or unknown.
+    fn sight(&self, connection: u32, sent: u64) -> Option<SocketSeen> {
+        let sent_bytes = u32::try_from(sent).unwrap_or_default();
+        let (accepted, unread) = match self.sight {
+            0 => return None,
+            1 => (false, sent_bytes),
+            2 => (true, sent_bytes.min(REQUEST_BYTES)),
+            3 => (true, sent_bytes.min(10)),
+            _ => (true, 0),
+        };
+        (self.began_us < SIGNAL_US).then_some(SocketSeen {
+            connection,
+            accepted,
+            unread,
+            received: sent,
+            sent: 0,
+        })
+    }
+}
+
+impl Exchange {
+    fn request(self, started_us: u64) -> Request {
+        let answered = self.end == RequestEnd::Complete || self.begun;
+        let first_byte = started_us + 1 + self.lasts_us / 2;
+        let ended = started_us + self.lasts_us;
+        let first_byte = answered.then_some(instant(first_byte.min(ended)));
+        let framing = match self.framing {
+            0 => Framing::ContentLength(self.body_length),
+            1 => Framing::Chunked,
+            _ => Framing::CloseDelimited,
+        };
+        let sent = Some(instant(started_us + 1));
+        Request {
+            request: 0,
+            connection: 0,
+            template: 0,
+            head_bytes: 60,
+            total_bytes: REQUEST_BYTES,
+            stream_offset: 0,
+            started: instant(started_us),
+            head_sent: sent,
+            sent,
+            first_byte,
+            head_received: first_byte,
+            parts: first_byte.into_iter().collect(),
+            ended: instant(ended),
+            end: self.end,
+            status: answered.then_some(self.status),
+            close_announced: self.close_announced,
+            framing: answered.then_some(framing),
+            body: match answered {
+                true => {
+                    BodySeen { length: self.body_length, sha256_prefix: 7, digest_matches: None }
+                }
+                false => BodySeen::default(),
+            },
+        }
+    }
+}
+
+impl Job {
+    fn play(&self, recorder: &mut Recorder, number: u32) {
+        let id = match recorder.naming {
+            Naming::Plain => format!("a{number}"),
+            Naming::Other => format!("other-{}", 9 - number),
+        };
+        let (start, finish) = match self.in_turns {
+            true => (format!("[{id} job] Done"), format!("[{id} job] ctx Done")),
+            false => (format!("job id={id} started"), format!("job id={id} finished")),
+        };
+        let line = |line| EventKind::OutputLine { stream: Stream::Stdout, line };
+        recorder.record(self.began_us, line(start));
+        if let Some(lasts_us) = self.lasts_us {
+            recorder.record(self.began_us + lasts_us, line(finish));
+        }
+    }
+}
+
+impl End {
+    fn play(&self, recorder: &mut Recorder, deadline_us: u64) {
+        let pid = recorder.naming.number(1);
+        let status = self.status;
+        let child = recorder.naming.number(2);
+        match self.exit_us.filter(|exit_us| *exit_us < deadline_us) {
+            None => {
+                recorder.record(deadline_us, EventKind::DeadlinePassed);
+                recorder.record(deadline_us + 5, EventKind::Killed { pids: vec![pid] });
+                let status = ExitStatus { code: None, signal: Some(Signal::KILL) };
+                recorder.record(deadline_us + 9, EventKind::Exited { pid, status });
+            }
+            Some(exit_us) => {
+                recorder.record(exit_us, EventKind::Exited { pid, status });
+                let grace_us = exit_us + 1_000_000;
+                if self.process_left {
+                    let command = "worker".into();
+                    recorder.record(grace_us, EventKind::ProcessLeft { pid: child, command });
+                    recorder.record(grace_us + 5, EventKind::Killed { pids: vec![child] });
+                }
+                if self.port_left {
+                    let address = ([127, 0, 0, 1], 8080).into();
+                    recorder.record(grace_us, EventKind::PortLeft { address });
+                }
+            }
+        }
+    }
+}
