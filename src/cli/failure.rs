@@ -1,12 +1,13 @@
 //! Why a command came to no verdict, and the exit code that says so.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::model::header::HISTORY_VERSION;
 use crate::model::signal::Signal;
 use crate::report::BadOutput;
 use crate::report::write::OutputError;
-use crate::trial::carry_out::TrialError;
+use crate::trial::carry_out::{LEFT_ITS_SERVER, TrialError};
 use crate::trial::rehearsal::RehearsalError;
 
 use super::error::UsageError;
@@ -34,7 +35,7 @@ pub enum Failure {
     #[error(transparent)]
     Trial(#[from] TrialError),
     /// The user asked for the end before there was anything to report.
-    #[error("interrupted by {0} before the first trial; nothing was recorded")]
+    #[error("interrupted by {0} before the end of the first trial, so that there is no report")]
     Interrupted(Signal),
     /// A defect of this program.
     #[error("internal error: {0} (history format {HISTORY_VERSION})\n  please report it")]
@@ -83,9 +84,15 @@ impl Failure {
 }
 
 /// What to do next.
-fn advice(error: &TrialError) -> &'static str {
+fn advice(error: &TrialError) -> Cow<'static, str> {
     use crate::target::ready::NotReady;
-    match error {
+    let advice = match error {
+        TrialError::NotReady { reason: NotReady::NeverListened { others }, .. }
+            if !others.is_empty() =>
+        {
+            let port = others[0];
+            return format!("name that port (--port {port}), or none, to have it found").into();
+        }
         TrialError::NotReady { reason: NotReady::NeverListened { .. }, .. } => {
             "it is given a port in PORT and for {port} in its arguments; name a fixed one with \
              --port,\n  or give it longer (--ready-timeout)"
@@ -96,6 +103,9 @@ fn advice(error: &TrialError) -> &'static str {
         TrialError::NotReady { .. } => {
             "give it longer (--ready-timeout), or name another page (--ready-url)"
         }
+        TrialError::Ended { when: LEFT_ITS_SERVER, .. } => {
+            "to signal the server and not what launches it: --signal-to listener"
+        }
         TrialError::Ended { .. } => "start it by hand, with PORT set, to see why",
         TrialError::PortTaken { .. } => {
             "end the other program, or let the target listen on the port in PORT"
@@ -103,5 +113,6 @@ fn advice(error: &TrialError) -> &'static str {
         TrialError::Launch(_) => "nothing was started",
         TrialError::Harness { .. } => "see the limits of this account (ulimit -a)",
         TrialError::Interrupted | TrialError::Pattern(_) => "nothing was judged",
-    }
+    };
+    advice.into()
 }

@@ -78,6 +78,8 @@ pub fn guard(run_id: &str) -> ExitCode {
     }
     for group in groups {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        // Not every process of a target leads a group.
+        let _ = kill(Pid::from_raw(group), Signal::SIGKILL);
     }
     // A process may have started another one meanwhile, so that one pass is not enough.
     for _ in 0..20 {

@@ -5,7 +5,7 @@ use crate::model::verdict::{Verdict, Violation};
 
 use super::in_process::InProcess;
 use super::wording::{count, ended, sorted, when};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "exit-status-is-clean",
@@ -32,6 +32,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           0,143,signal:TERM.",
     needs: "an exit of its own, before the harness has to kill it, and where the signal itself \
             ends it, requests in process",
+    counts: Counts::TRIALS,
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

@@ -5,7 +5,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{count, ended, sorted, when};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "exits-before-deadline",
@@ -32,6 +32,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           for ever without); gunicorn: --graceful-timeout. nginx: worker_shutdown_timeout.",
     needs: "a target that exits, or the whole deadline to wait for it: let the trial run to its \
             end",
+    counts: Counts::TRIALS,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

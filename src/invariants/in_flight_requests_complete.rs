@@ -5,7 +5,7 @@ use crate::model::verdict::{Verdict, Violation};
 
 use super::in_process::InProcess;
 use super::wording::{evidence, life};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "in-flight-requests-complete",
@@ -40,6 +40,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           longest request.",
     needs: "a request in process at the signal: name a slower endpoint \
             (--path '/report?ms=300') or use more connections (--connections)",
+    counts: Counts { one: "request", many: "requests", failed: "lost", has_rate: true },
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

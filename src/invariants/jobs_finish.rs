@@ -7,7 +7,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{count, ended, sorted, when};
-use super::{Invariant, Severities, given_signal, job_lines};
+use super::{Counts, Invariant, Severities, given_signal, job_lines};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "jobs-finish",
@@ -35,6 +35,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           the lifespan's shutdown, and join threads, which must not be daemons.",
     needs: "a job that runs when the signal comes: make jobs longer or more frequent, or try more \
             moments (--trials)",
+    counts: Counts { one: "job", many: "jobs", failed: "unfinished", has_rate: false },
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

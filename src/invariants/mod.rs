@@ -52,6 +52,8 @@ pub struct Invariant {
     pub fix: &'static str,
     /// What a trial must have for it to be exercised, said where it was not ("it needs …").
     pub needs: &'static str,
+    /// What its counts count.
+    pub counts: Counts,
     /// What a violation does to a run, by profile.
     pub severity: Severities,
     /// What a history shows of it.
@@ -63,6 +65,28 @@ impl Invariant {
     fn unexercised(&self) -> String {
         format!("not exercised; it needs {}", self.needs)
     }
+}
+
+/// What the counts of an invariant count, in words.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// One time that it could have failed.
+    pub one: &'static str,
+    /// Several of them.
+    pub many: &'static str,
+    /// What became of those that failed, after `3 of 1 912`.
+    pub failed: &'static str,
+    /// Whether a pass is worth as much as the rate of loss that it excludes.
+    pub has_rate: bool,
+}
+
+impl Counts {
+    /// Whole trials.
+    pub const TRIALS: Counts =
+        Counts { one: "trial", many: "trials", failed: "trials", has_rate: false };
+    /// For an id of which nothing is known, as in a report of a later version.
+    pub const CASES: Counts =
+        Counts { one: "case", many: "cases", failed: "cases", has_rate: false };
 }
 
 /// What a violation does to a run, by profile.

@@ -8,7 +8,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{ended, sorted, when};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "new-connections-are-refused",
@@ -40,6 +40,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           deregisters late, a pause before the close is right: declare it with --refuse-within.",
     needs: "connections begun after the signal while the target drains: name a slower endpoint \
             (--path '/report?ms=900'), so that the drain outlasts --refuse-within",
+    counts: Counts { one: "attempt", many: "attempts", failed: "taken", has_rate: false },
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

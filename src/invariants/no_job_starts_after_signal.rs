@@ -7,7 +7,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{count, sorted, when};
-use super::{Invariant, Severities, given_signal, job_lines};
+use super::{Counts, Invariant, Severities, given_signal, job_lines};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "no-job-starts-after-signal",
@@ -32,6 +32,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           be allowed to start one, hand it to the queue for the next instance.",
     needs: "jobs whose start lines are seen: let the target run some while the trial lasts, or \
             name their lines with --job-start",
+    counts: Counts { one: "job", many: "jobs", failed: "started late", has_rate: false },
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

@@ -5,7 +5,7 @@ use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{evidence, life};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "responses-are-whole",
@@ -37,6 +37,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           worker_shutdown_timeout above the longest download.",
     needs: "a response that began, with a length, chunks or a known body to compare: name an \
             endpoint that answers (--path)",
+    counts: Counts { one: "response", many: "responses", failed: "broken", has_rate: true },
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -9,7 +9,7 @@ use crate::model::verdict::{Verdict, Violation};
 
 use super::in_process::InProcess;
 use super::wording::{count, ended, sorted, when};
-use super::{Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "signal-is-handled",
@@ -42,6 +42,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           one.",
     needs: "requests in process at the signal, and connections begun after it: name a slower \
             endpoint (--path '/report?ms=300') or use more connections (--connections)",
+    counts: Counts::TRIALS,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

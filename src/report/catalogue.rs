@@ -74,6 +74,7 @@ mod tests {
         source: "RFC 9112, section 8",
         usual_cause: "The process exits while a handler still writes.",
         fix: "Go: wait for Shutdown to return before main does.\nRust: await the server's future.",
+        counts: crate::invariants::Counts::TRIALS,
         needs: "a response that began before the signal and was not over",
         severity: Severities { graceful: Severity::Deny, strict: Severity::Deny },
         check: |_| Verdict::inconclusive("not used here"),

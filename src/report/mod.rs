@@ -17,7 +17,6 @@ pub mod summary;
 pub mod terminal;
 pub mod write;
 
-mod nouns;
 mod numbers;
 mod text;
 

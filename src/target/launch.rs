@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::model::event::ExitStatus;
@@ -11,7 +12,7 @@ use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::sys;
 
-use super::tree::{Family, MARKER, ProcessId};
+use super::tree::{Family, MARKER, ProcessId, is_alive, process_id};
 
 /// The target could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,8 @@ pub struct Launched {
 pub struct Followed {
     /// Its number.
     pub pid: u32,
+    #[cfg(target_os = "linux")]
+    id: Option<ProcessId>,
     #[cfg(target_os = "linux")]
     handle: std::rc::Rc<tokio::io::unix::AsyncFd<OwnedFd>>,
 }
@@ -87,7 +90,7 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
     }
     sys::start_clean(&mut command);
     let failed = |reason: io::Error| {
-        let hint = hint(&reason);
+        let hint = hint(&reason, target.cwd.as_deref().unwrap_or(Path::new(".")).join(program));
         LaunchError::Spawn { program: program.clone(), reason, hint }
     };
     let mut child = command.spawn().map_err(failed)?;
@@ -106,8 +109,11 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
     Ok((Launched { child, leader, family }, pipes))
 }
 
-fn hint(error: &io::Error) -> &'static str {
+fn hint(error: &io::Error, path: PathBuf) -> &'static str {
     match error.kind() {
+        io::ErrorKind::PermissionDenied if path.is_dir() => {
+            "it is a directory: name a program in it"
+        }
         io::ErrorKind::NotFound => {
             "check the path (a program in this directory is ./bin), --cwd, and its #! line"
         }
@@ -182,7 +188,7 @@ impl Followed {
     /// When there is no such process.
     pub fn new(pid: u32) -> io::Result<Self> {
         let handle = sys::readable(sys::pidfd_open(pid)?)?;
-        Ok(Self { pid, handle: std::rc::Rc::new(handle) })
+        Ok(Self { pid, id: process_id(pid), handle: std::rc::Rc::new(handle) })
     }
 
     /// A second handle of the same process, for another thread.
@@ -199,9 +205,9 @@ impl Followed {
         self.status()
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended, whoever takes its status.
     pub fn has_ended(&self) -> bool {
-        self.status().is_some()
+        !self.id.is_some_and(is_alive)
     }
 
     fn status(&self) -> Option<ExitStatus> {

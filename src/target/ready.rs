@@ -11,6 +11,11 @@ use crate::observe::sockets::{Listening, SocketWatch};
 
 use super::tree::{Family, socket_inodes};
 
+/// One question to the target waits this long at most for its answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// A longer answer is not read to its end.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Where a target may be looked for.
 #[derive(Clone, Debug)]
 pub struct Search<'a> {
@@ -76,6 +81,9 @@ pub enum NotReady {
         /// The port.
         port: u16,
     },
+    /// None of its processes is left.
+    #[error("it ended")]
+    Gone,
 }
 
 fn also(others: &[u16]) -> String {
@@ -89,18 +97,20 @@ fn also(others: &[u16]) -> String {
 /// Waits until the target answers.
 ///
 /// The last of what was seen becomes the error when the limit is over. Dropping the future ends
-/// the search, as when the target has exited.
+/// the search.
 ///
 /// # Errors
-/// When the limit is over first.
+/// When the limit is over first, or all processes of the target end before.
 pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, NotReady> {
     let end = Instant::now() + search.limit;
     let mut watch = SocketWatch::new().ok();
     let mut last = NotReady::NeverListened { others: Vec::new() };
     let mut answers = 0;
     let mut pause = Duration::from_micros(500);
+    let mut was_gone = false;
     while Instant::now() < end {
-        match attempt(search, family, watch.as_mut()).await {
+        let patience = ANSWER_LIMIT.min(end - Instant::now());
+        match attempt(search, family, watch.as_mut(), patience).await {
             Ok(found) => return Ok(found),
             Err(NotReady::Status { address, path, status, .. }) => {
                 answers += 1;
@@ -108,6 +118,13 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
             }
             Err(error) => last = error,
         }
+        // A launcher may exit as soon as the server runs, so that the end of the leader alone
+        // ends nothing. One that forks twice can hide its server from a single look.
+        let is_gone = family.alive().is_empty();
+        if is_gone && was_gone {
+            return Err(NotReady::Gone);
+        }
+        was_gone = is_gone;
         sleep(pause).await;
         // Starting takes milliseconds for some and seconds for others: look often at first.
         pause = (pause * 11 / 10).min(Duration::from_millis(50));
@@ -119,12 +136,13 @@ async fn attempt(
     search: &Search<'_>,
     family: &mut Family,
     watch: Option<&mut SocketWatch>,
+    patience: Duration,
 ) -> Result<Found, NotReady> {
     let found = match watch {
         Some(watch) => listening(search, family, watch)?,
         None => Found { address: address(search.host, search.port)?, owner: None },
     };
-    answers(found.address, search.ready_path).await.map(|()| found)
+    answers(found.address, search.ready_path, patience).await.map(|()| found)
 }
 
 /// Where the target's processes listen, by the kernel.
@@ -186,13 +204,17 @@ fn address(host: &str, port: u16) -> Result<SocketAddr, NotReady> {
 }
 
 /// Asks for the page once.
-async fn answers(address: SocketAddr, path: Option<&str>) -> Result<(), NotReady> {
-    let silent = NotReady::NeverAnswered { address };
+async fn answers(
+    address: SocketAddr,
+    path: Option<&str>,
+    patience: Duration,
+) -> Result<(), NotReady> {
     let page = path.unwrap_or("/");
-    let asked = timeout(Duration::from_secs(2), ask(address, page)).await;
-    let Ok(Ok(answer)) = asked else { return Err(silent) };
+    let mut answer = Vec::new();
+    // What came in time counts, also of a server that speaks first, or never closes.
+    let _ = timeout(patience, ask(address, page, &mut answer)).await;
     if answer.is_empty() {
-        return Err(silent);
+        return Err(NotReady::NeverAnswered { address });
     }
     let status = status_of(&answer).ok_or_else(|| NotReady::NotHttp {
         address,
@@ -205,16 +227,28 @@ async fn answers(address: SocketAddr, path: Option<&str>) -> Result<(), NotReady
     if good { Ok(()) } else { Err(failed) }
 }
 
-async fn ask(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
+/// Reads the answer to its end, so that nothing of this is left when the trial begins.
+async fn ask(address: SocketAddr, path: &str, answer: &mut Vec<u8>) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    // Read to the end, so that nothing of this is left when the trial begins.
-    match (&mut stream).take(1 << 20).read_to_end(&mut answer).await {
-        Err(error) if answer.is_empty() => Err(error),
-        _ => Ok(answer),
+    while answer.len() < ANSWER_BYTES_MAX && !is_whole(answer) {
+        if stream.read_buf(answer).await? == 0 {
+            break;
+        }
     }
+    Ok(())
+}
+
+/// Whether as much has come as was announced: some servers keep the connection open although
+/// they are asked not to.
+fn is_whole(answer: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut response = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = response.parse(answer) else { return false };
+    let length = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|h| std::str::from_utf8(h.value).ok()?.trim().parse().ok());
+    length.is_some_and(|length: usize| answer.len() - head >= length)
 }
 
 fn status_of(answer: &[u8]) -> Option<u16> {
@@ -223,5 +257,20 @@ fn status_of(answer: &[u8]) -> Option<u16> {
     match response.parse(answer) {
         Ok(httparse::Status::Complete(_)) => response.code,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_whole_when_all_that_was_announced_has_come() {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n".to_vec();
+        assert!(!is_whole(&head[..10]));
+        assert!(!is_whole(&head));
+        assert!(is_whole(&[&head[..], b"hi"].concat()));
+        assert!(!is_whole(b"HTTP/1.1 200 OK\r\n\r\nhi"), "only the end tells");
+        assert!(!is_whole(b"SSH-2.0-x\r\n"));
     }
 }

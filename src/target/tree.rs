@@ -109,6 +109,11 @@ pub fn is_alive(id: ProcessId) -> bool {
     stat(id.pid).is_some_and(|stat| stat.id == id && !matches!(stat.state, 'Z' | 'X'))
 }
 
+/// The process that has this number now.
+pub fn process_id(pid: u32) -> Option<ProcessId> {
+    stat(pid).map(|stat| stat.id)
+}
+
 /// The command line of a process, for people.
 pub fn command_line(pid: u32) -> String {
     let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -33,6 +33,10 @@ use super::subject::{Guard, Subject};
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// Clients get this long after the exit to see how their connections ended.
 const CLIENTS_GRACE: Duration = Duration::from_secs(2);
+/// A longer command is cut in messages.
+const COMMAND_CHARS_MAX: usize = 60;
+/// How [`TrialError::Ended`] names the case that a launcher ended while the load was on.
+pub const LEFT_ITS_SERVER: &str = "while its server goes on";
 /// How often the harness looks whether it is late itself.
 const LAG_TICK: Duration = Duration::from_millis(5);
 
@@ -59,7 +63,7 @@ pub enum TrialError {
     Ended {
         /// The target.
         command: String,
-        /// "before it was ready", "before any signal".
+        /// "before it was ready", "before any signal", [`LEFT_ITS_SERVER`].
         when: &'static str,
         /// How it ended and what it wrote.
         last: LastWords,
@@ -96,6 +100,20 @@ fn how(last: &LastWords) -> String {
     }
 }
 
+/// The command on one line, short enough for a message.
+fn shown(command: &[String]) -> String {
+    let is_plain = |word: &str| !word.is_empty() && !word.contains([' ', '\'', '"', ';', '&', '|']);
+    let words = command.iter().map(|word| match is_plain(word) {
+        true => word.clone(),
+        false => format!("'{word}'"),
+    });
+    let line = words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
+    match line.char_indices().nth(COMMAND_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
 fn harness(what: &'static str) -> impl FnOnce(std::io::Error) -> TrialError {
     move |reason| TrialError::Harness { what, reason }
 }
@@ -122,6 +140,7 @@ pub(super) struct Started {
     pub(super) output: Output,
     pub(super) readers: JoinSet<()>,
     lease: Option<PortLease>,
+    guarded: Vec<u32>,
     command: String,
 }
 
@@ -131,7 +150,7 @@ pub(super) fn start(
     seed: u64,
     recorder: &Recorder,
 ) -> Result<Started, TrialError> {
-    let command = subject.target.command.join(" ");
+    let command = shown(&subject.target.command);
     let (port, lease) = match subject.target.port {
         Some(port) if !is_free(port) => return Err(TrialError::PortTaken { port, command }),
         Some(port) => (port, None),
@@ -151,13 +170,16 @@ pub(super) fn start(
     readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
     let guard = subject.guard.clone();
-    Ok(Started { guard, launched, output, readers, lease, command })
+    let guarded = vec![pid];
+    Ok(Started { guard, launched, output, readers, lease, guarded, command })
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         self.launched.kill_all();
-        self.guard.ended(self.launched.leader().pid);
+        for pid in self.guarded.drain(..) {
+            self.guard.ended(pid);
+        }
     }
 }
 
@@ -178,33 +200,31 @@ impl Started {
             ready_path: target.ready_path.as_deref(),
             limit: target.ready_timeout,
         };
-        // A launcher may exit as soon as the server runs, so that the end of the leader alone
-        // ends nothing.
-        let leader = self.launched.leader().clone();
         let outcome = tokio::select! {
             biased;
-            found = ready(&search, self.launched.family()) => Some(found),
-            _ = ended_alone(leader) => None,
+            found = ready(&search, self.launched.family()) => found,
             () = interrupt.wait() => return Err(TrialError::Interrupted),
         };
         match outcome {
-            Some(Ok(found)) => {
+            Ok(found) => {
                 let Found { address, owner } = found;
                 recorder.record(EventKind::Ready { address, owner });
+                // Whatever its environment and session are, the guardian knows it.
+                for process in self.launched.family().alive() {
+                    self.guard.launched(process.pid);
+                    self.guarded.push(process.pid);
+                }
                 Ok(found)
             }
-            None if self.launched.family().alive().is_empty() => {
-                Err(self.ended("before it was ready").await)
-            }
-            Some(Err(NotReady::PortTaken { port })) => {
+            Err(NotReady::Gone) => Err(self.ended("before it was ready").await),
+            Err(NotReady::PortTaken { port }) => {
                 Err(TrialError::PortTaken { port, command: self.command.clone() })
             }
-            Some(Err(reason)) => {
+            Err(reason) => {
                 let last = LastWords { exit: None, lines: self.output.last_lines() };
                 let (command, waited) = (self.command.clone(), search.limit);
                 Err(TrialError::NotReady { command, waited, reason, last })
             }
-            None => Err(self.ended("before it was ready").await),
         }
     }
 
@@ -214,8 +234,10 @@ impl Started {
     }
 
     /// The error that says how the target ended, with its last words.
-    async fn ended(&mut self, when: &'static str) -> TrialError {
-        let exit = self.launched.leader().ended().await;
+    pub(super) async fn ended(&mut self, when: &'static str) -> TrialError {
+        let leader = self.launched.leader().clone();
+        // It may be another process that ended, and the leader live on.
+        let exit = timeout(Duration::from_millis(200), leader.ended()).await.ok().flatten();
         // Its last words may still be in the pipe.
         let _ = timeout(Duration::from_millis(200), async {
             while self.readers.join_next().await.is_some() {}
@@ -224,12 +246,6 @@ impl Started {
         let last = LastWords { exit, lines: self.output.last_lines() };
         TrialError::Ended { command: self.command.clone(), when, last }
     }
-}
-
-/// Comes back when the process has ended and nobody of its family is left within a grace.
-async fn ended_alone(leader: Followed) {
-    leader.ended().await;
-    sleep(Duration::from_millis(100)).await;
 }
 
 async fn run(
@@ -257,6 +273,8 @@ struct Course<'a> {
     workers: JoinSet<()>,
     probers: JoinSet<()>,
     signal: oneshot::Receiver<std::io::Result<Nanos>>,
+    /// No signal is sent before this instant.
+    signal_at: Nanos,
 }
 
 impl<'a> Course<'a> {
@@ -289,9 +307,10 @@ impl<'a> Course<'a> {
         }
         let (followed, to) = recipient(planned, &started.launched, found)
             .map_err(harness("take hold of the process to signal"))?;
+        let signal_at = begun + after;
         let order = Order {
             signal: planned.signal,
-            at: begun + after,
+            at: signal_at,
             to,
             server: address,
             open: clients.open_connections(),
@@ -308,21 +327,13 @@ impl<'a> Course<'a> {
             workers,
             probers,
             signal,
+            signal_at,
         })
     }
 
     /// From the load to the end of the followed process, or to its deadline.
     async fn follow(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
-        let sent = tokio::select! {
-            biased;
-            () = interrupt.wait() => return Err(TrialError::Interrupted),
-            sent = &mut self.signal => sent,
-        };
-        match sent {
-            Ok(Ok(_)) => {}
-            // The process was gone already.
-            _ => return Err(self.started.ended("before any signal").await),
-        }
+        self.wait_for_signal(interrupt).await?;
         let signalled = Instant::now();
         let deadline = signalled + self.subject.contract.deadline;
         self.clients.enter(Stage::Signalled);
@@ -343,6 +354,40 @@ impl<'a> Course<'a> {
             () = self.look_for_leftovers(signalled, deadline) => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
         }
+    }
+
+    /// Waits until the signal is sent, to a process that has lived until then.
+    async fn wait_for_signal(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
+        let followed = self.followed.clone();
+        tokio::select! {
+            biased;
+            () = interrupt.wait() => return Err(TrialError::Interrupted),
+            sent = &mut self.signal => return self.was_sent(sent.unwrap_or(Ok(Nanos::ZERO))).await,
+            _ = followed.ended() => {}
+        }
+        // Signals can be sent to a process that has ended, as long as its parent has not asked
+        // how; so the time tells which came first.
+        if self.recorder.now() < self.signal_at {
+            return Err(self.ended_early().await);
+        }
+        let sent = (&mut self.signal).await.unwrap_or(Ok(Nanos::ZERO));
+        self.was_sent(sent).await
+    }
+
+    async fn was_sent(&mut self, sent: std::io::Result<Nanos>) -> Result<(), TrialError> {
+        match sent {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                Err(self.ended_early().await)
+            }
+            Err(error) => Err(harness("send the signal")(error)),
+        }
+    }
+
+    async fn ended_early(&mut self) -> TrialError {
+        let is_launcher = !self.started.launched.family().alive().is_empty()
+            && self.started.launched.leader().has_ended();
+        self.started.ended(if is_launcher { LEFT_ITS_SERVER } else { "before any signal" }).await
     }
 
     /// After the exit: does anything of the target go on?

@@ -93,9 +93,12 @@ async fn run(
     let mut started = start(&subject, u64::from(std::process::id()), recorder)?;
     let found = started.ready(&subject, interrupt, recorder).await?;
     let ready_after = recorder.now().since(crate::model::time::Nanos::ZERO);
-    tokio::select! {
-        looked = look(&mut subject, connections, found, recorder) => looked?,
+    let looked = tokio::select! {
+        looked = look(&mut subject, connections, found, recorder) => looked,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
+    };
+    if let Err(error) = looked {
+        return Err(started.why(error).await);
     }
     subject.takes_port = started.was_handed(found.address.port());
     if !subject.takes_port {
@@ -154,7 +157,7 @@ fn expected(
     };
     let hint = match template.expect {
         Some(wanted) if wanted != status => {
-            format!("{wanted} was expected: see [[request]] expect")
+            format!("{wanted} was expected (--expect-status, or expect in [[request]])")
         }
         None if status >= 500 => "the target is broken before it is told to shut down: mend that \
              first, or say that this is expected (--expect-status)"
@@ -310,6 +313,17 @@ async fn ask(
 }
 
 impl Started {
+    /// The better reason for a failed request, where the target has ended meanwhile.
+    async fn why(&mut self, error: RehearsalError) -> RehearsalError {
+        let leader = self.launched.leader().clone();
+        // Connections are closed a moment before the process is gone.
+        let _ = tokio::time::timeout(Duration::from_millis(200), leader.ended()).await;
+        match self.launched.family().alive().is_empty() {
+            true => self.ended("before any signal").await.into(),
+            false => error,
+        }
+    }
+
     /// Ends the target without judging how: it is asked first, so that it can clean up.
     async fn end(mut self) {
         self.launched.ask_to_end();

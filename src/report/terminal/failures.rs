@@ -7,9 +7,9 @@ use anstyle::{AnsiColor, Style as Ansi};
 use crate::model::run::{Evidence, InvariantReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
-use super::super::nouns::nouns;
 use super::super::numbers::{counted, grouped};
 use super::super::text::{clean, hanging};
+use super::rows::counts_of;
 use super::{Detail, Page, timeline};
 
 /// How many violations are told, unless the report is a long one.
@@ -79,7 +79,7 @@ impl Page<'_> {
             clean(&invariant.id),
             grouped(invariant.violations),
             grouped(invariant.exercised),
-            nouns(&invariant.id).failed,
+            counts_of(&invariant.id).failed,
         );
         let bold = Ansi::new().bold();
         hanging("  ####  ", &summary, self.width)

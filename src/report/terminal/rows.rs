@@ -2,10 +2,10 @@
 
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 
+use crate::invariants::{self, Counts};
 use crate::model::run::InvariantReport;
 use crate::model::verdict::{Severity, VerdictName};
 
-use super::super::nouns::{Nouns, nouns};
 use super::super::numbers::{grouped, percent_down, percent_up, time};
 use super::super::text::{clean, columns, cut, hanging};
 use super::{Detail, Page};
@@ -32,6 +32,11 @@ struct Row<'a> {
     remark: Option<String>,
 }
 
+/// What an invariant of the report counts; a later version may have written it.
+pub(super) fn counts_of(id: &str) -> Counts {
+    invariants::find(id).map_or(Counts::CASES, |invariant| invariant.counts)
+}
+
 /// The widths of the columns.
 struct Widths {
     id: usize,
@@ -53,25 +58,25 @@ impl Page<'_> {
     }
 
     fn row<'i>(&self, invariant: &'i InvariantReport) -> Row<'i> {
-        let nouns = nouns(&invariant.id);
+        let counts = counts_of(&invariant.id);
         let mut remark = None;
         let reason = || clean(invariant.reason.as_deref().unwrap_or_default());
         let cells = match invariant.verdict {
             VerdictName::NotApplicable | VerdictName::Inconclusive => Cells::Words(reason()),
-            VerdictName::Violated => violated(invariant, nouns),
+            VerdictName::Violated => violated(invariant, counts),
             VerdictName::Satisfied => match self.exits(invariant) {
                 Some(exits) => Cells::Words(exits),
                 None => {
-                    remark = weakness(invariant, nouns);
-                    self.satisfied_cells(invariant, nouns)
+                    remark = weakness(invariant, counts);
+                    self.satisfied_cells(invariant, counts)
                 }
             },
         };
         Row { invariant, cells, remark }
     }
 
-    fn satisfied_cells(&self, invariant: &InvariantReport, nouns: Nouns) -> Cells {
-        let bound = invariant.rate_upper_bound_95.filter(|_| nouns.has_rate);
+    fn satisfied_cells(&self, invariant: &InvariantReport, counts: Counts) -> Cells {
+        let bound = invariant.rate_upper_bound_95.filter(|_| counts.has_rate);
         let refused = self.report.timings.refused_after_ms.as_ref();
         let refused = refused.filter(|_| invariant.id == "new-connections-are-refused");
         let note = match (bound, refused) {
@@ -79,7 +84,7 @@ impl Page<'_> {
             (None, Some(refused)) => format!("refused in ≤ {}", time(refused.max)),
             (None, None) => String::new(),
         };
-        let noun = if invariant.exercised == 1 { nouns.one } else { nouns.many };
+        let noun = if invariant.exercised == 1 { counts.one } else { counts.many };
         Cells::Counted { count: grouped(invariant.exercised), noun: noun.into(), note }
     }
 
@@ -158,11 +163,11 @@ fn mark(invariant: &InvariantReport) -> (&'static str, Ansi) {
     }
 }
 
-fn violated(invariant: &InvariantReport, nouns: Nouns) -> Cells {
-    let failed = if invariant.exercised == 1 && nouns.failed == nouns.many {
-        nouns.one
+fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
+    let failed = if invariant.exercised == 1 && counts.failed == counts.many {
+        counts.one
     } else {
-        nouns.failed
+        counts.failed
     };
     let note = match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
         (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
@@ -176,12 +181,12 @@ fn violated(invariant: &InvariantReport, nouns: Nouns) -> Cells {
 }
 
 /// A pass that shows little says so.
-fn weakness(invariant: &InvariantReport, nouns: Nouns) -> Option<String> {
+fn weakness(invariant: &InvariantReport, counts: Counts) -> Option<String> {
     let bound = invariant.rate_upper_bound_95.filter(|bound| *bound > BOUND_WEAK)?;
     let weak = invariant.id == "in-flight-requests-complete";
     let (noun, are) = match invariant.exercised {
-        1 => (nouns.one, "is"),
-        _ => (nouns.many, "are"),
+        1 => (counts.one, "is"),
+        _ => (counts.many, "are"),
     };
     weak.then(|| {
         format!(
