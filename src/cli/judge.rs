@@ -1,6 +1,6 @@
 //! `judge`: the verdicts of recorded histories again, by the same or by other rules.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::judge::judge as findings;
 use crate::model::history::History;
@@ -47,7 +47,7 @@ impl Judged {
         &mut self,
         settings: &JudgeSettings,
         severities: &[(&'static str, Severity)],
-        file: &PathBuf,
+        file: &Path,
     ) -> Result<(), Failure> {
         let mut history = read(file)?;
         if settings.changes != Default::default() {

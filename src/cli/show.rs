@@ -1,12 +1,10 @@
 //! The commands that only print: `plan`, `list`, `explain`, `schema`.
 
-use std::num::NonZeroU32;
-
 use crate::invariants::{self, CATALOGUE};
 use crate::plan;
 use crate::report::{catalogue, plan_text, schema};
 
-use super::args::{ListArgs, SchemaArgs, SchemaOf, StdoutFormat};
+use super::args::{ListArgs, Listed, SchemaArgs, SchemaOf, StdoutFormat};
 use super::publish::print;
 use super::settings::{Amount, Settings};
 
@@ -17,7 +15,7 @@ const SHOWN: u32 = 20;
 pub fn plan(settings: &Settings) -> u8 {
     let trials = match settings.amount {
         Amount::Trials(trials) => trials.get(),
-        Amount::Budget(_) => NonZeroU32::MIN.get() * SHOWN,
+        Amount::Budget(_) => SHOWN,
     };
     let options = settings.plan_options(settings.seed.unwrap_or_default());
     let plan = plan::plan(&options, trials);
@@ -29,9 +27,30 @@ pub fn plan(settings: &Settings) -> u8 {
 }
 
 /// Prints what there is.
-pub fn list(_args: &ListArgs) -> u8 {
-    print(&catalogue::list(CATALOGUE));
+pub fn list(args: &ListArgs) -> u8 {
+    let text = match (args.format, args.what) {
+        (StdoutFormat::Json, what) => {
+            let mut all = catalogue::list_json(CATALOGUE);
+            let part = what.map(|what| all[listed_name(what)].take());
+            format!("{:#}\n", part.unwrap_or(all))
+        }
+        (StdoutFormat::Terminal, None) => catalogue::list(CATALOGUE),
+        (StdoutFormat::Terminal, Some(Listed::Invariants)) => {
+            catalogue::list_invariants(CATALOGUE)
+        }
+        (StdoutFormat::Terminal, Some(Listed::Situations)) => catalogue::list_situations(),
+        (StdoutFormat::Terminal, Some(Listed::Profiles)) => catalogue::list_profiles(),
+    };
+    print(&text);
     0
+}
+
+fn listed_name(what: Listed) -> &'static str {
+    match what {
+        Listed::Invariants => "invariants",
+        Listed::Situations => "situations",
+        Listed::Profiles => "profiles",
+    }
 }
 
 /// Prints what an invariant means.

@@ -34,25 +34,56 @@ pub fn explain(invariant: &Invariant) -> String {
 
 /// What there is: invariants with their severity by profile, situations, profiles.
 pub fn list(invariants: &[&Invariant]) -> String {
+    let parts = [list_invariants(invariants), list_situations(), list_profiles()].join("\n");
+    format!("{parts}\nshutdown-check explain ID tells what an invariant means.\n")
+}
+
+/// The invariants, with their severity by profile.
+pub fn list_invariants(invariants: &[&Invariant]) -> String {
     let id_width = invariants.iter().map(|invariant| invariant.id.len()).max().unwrap_or(0).max(10);
-    let profiles = Profile::ALL.map(|profile| format!("{:<9}", profile.name())).concat();
-    let mut text = format!("{:<id_width$}  {}\n", "invariants", profiles.trim_end());
+    let line = |id: &str, cells: String| format!("{id:<id_width$}  {}\n", cells.trim_end());
+    let cells = |cell: &dyn Fn(Profile) -> String| {
+        Profile::ALL.map(|profile| format!("{:<9}", cell(profile))).concat()
+    };
+    let mut text = line("invariants", cells(&|profile| profile.to_string()));
     for invariant in invariants {
-        let severities = Profile::ALL
-            .map(|profile| format!("{:<9}", invariant.severity.under(profile)))
-            .concat();
-        text.push_str(&format!("{:<id_width$}  {}\n", invariant.id, severities.trim_end()));
+        let severities = cells(&|profile| invariant.severity.under(profile).to_string());
+        text.push_str(&line(invariant.id, severities));
     }
-    text.push_str("\nsituations\n");
-    for situation in Situation::ALL {
-        text.push_str(&entry(situation.name(), situation.about()));
-    }
-    text.push_str("\nprofiles\n");
-    for profile in Profile::ALL {
-        text.push_str(&entry(profile.name(), profile.about()));
-    }
-    text.push_str("\nshutdown-check explain ID tells what an invariant means.\n");
     text
+}
+
+/// The situations, each in a sentence.
+pub fn list_situations() -> String {
+    let entries = Situation::ALL.map(|situation| entry(situation.name(), situation.about()));
+    format!("situations\n{}", entries.concat())
+}
+
+/// The profiles, each in a sentence.
+pub fn list_profiles() -> String {
+    let entries = Profile::ALL.map(|profile| entry(profile.name(), profile.about()));
+    format!("profiles\n{}", entries.concat())
+}
+
+/// The same for programs.
+pub fn list_json(invariants: &[&Invariant]) -> serde_json::Value {
+    let severities = |invariant: &Invariant| -> serde_json::Map<String, serde_json::Value> {
+        let levels = Profile::ALL.map(|profile| {
+            (profile.name().to_owned(), invariant.severity.under(profile).to_string().into())
+        });
+        levels.into_iter().collect()
+    };
+    serde_json::json!({
+        "invariants": invariants.iter().map(|invariant| serde_json::json!({
+            "id": invariant.id,
+            "fails_when": invariant.fails_when,
+            "levels": severities(invariant),
+        })).collect::<Vec<_>>(),
+        "situations": Situation::ALL
+            .map(|it| serde_json::json!({ "id": it.name(), "about": it.about() })),
+        "profiles": Profile::ALL
+            .map(|it| serde_json::json!({ "id": it.name(), "about": it.about() })),
+    })
 }
 
 fn entry(name: &str, about: &str) -> String {
