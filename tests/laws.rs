@@ -283,9 +283,18 @@ proptest! {
     ) {
         let (header, mut events) = case.built(Naming::Plain);
         let before = history(&header, events.clone());
+        let is_completed = |request: &Request| before.outcome(request) == Outcome::Completed;
+        let alike = |template| {
+            let others = before.requests().map(|(_, other)| other);
+            others.filter(|other| other.template == template && is_completed(other)).count()
+        };
         let completed: Vec<_> = before
             .requests()
-            .filter(|(_, request)| before.outcome(request) == Outcome::Completed)
+            .filter(|(_, request)| is_completed(request))
+            // The only whole answer of its kind also shows what a whole answer looks like.
+            .filter(|(_, request)| alike(request.template) > 1)
+            // What is lost before the signal is a control, and excuses others.
+            .filter(|(_, request)| before.signal().is_none_or(|s| request.ended > s.bracket.before))
             .map(|(event, request)| (event, before.signal().map(|s| before.phase(request, s.bracket))))
             .collect();
         if completed.is_empty() {

@@ -6,7 +6,8 @@ use crate::model::phase::Phase;
 
 /// The requests in process at the signal.
 pub(super) struct InProcess<'h> {
-    /// Those that the target ended, or did not end in its time.
+    /// Those that the target ended, or did not end in its time; but for those that ended as
+    /// others of their kind did before the signal.
     pub(super) requests: Vec<Held<'h>>,
     /// How many the harness cut short: what the target would have made of them is unknown.
     pub(super) cut: usize,
@@ -32,12 +33,11 @@ impl<'h> InProcess<'h> {
             if !phase.is_in_process() {
                 continue;
             }
-            match history.cut_by_harness(request) {
-                true => cut += 1,
-                false => {
-                    let outcome = history.outcome(request);
-                    requests.push(Held { event, request, phase, outcome });
-                }
+            let outcome = history.outcome(request);
+            if history.cut_by_harness(request) {
+                cut += 1;
+            } else if !history.fails_anyway(request) {
+                requests.push(Held { event, request, phase, outcome });
             }
         }
         Self { requests, cut }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::time::Duration;
 
+use super::baseline::Baseline;
 use super::contract::ExpectedResponse;
 use super::event::{
     Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Framing,
@@ -29,6 +30,7 @@ pub struct History {
     signal: Option<SignalSent>,
     killed: Option<(EventIndex, Nanos)>,
     deadline_passed: Option<(EventIndex, Nanos)>,
+    baseline: Baseline,
 }
 
 /// The signal that the verdict is about: the first one.
@@ -156,18 +158,38 @@ impl History {
             matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
         });
         let (around, kernel_asked) = sights_of(&events);
-        Ok(Self {
+        let signal = first_signal(&events);
+        let before = signal.map(|signal| signal.bracket.before);
+        let requests = events.iter().filter_map(request_in);
+        let baseline = Baseline::of_bodies(requests, &header.contract.requests, before);
+        let mut history = Self {
             header,
             jobs: lines.jobs(&events),
             job_lines_seen,
             connections,
             around,
             kernel_asked,
-            signal: first_signal(&events),
+            signal,
             killed: first(&events, |kind| matches!(kind, EventKind::Killed { .. })),
             deadline_passed: first(&events, |kind| matches!(kind, EventKind::DeadlinePassed)),
+            baseline,
             events,
-        })
+        };
+        history.note_failures_before_signal();
+        Ok(history)
+    }
+
+    fn note_failures_before_signal(&mut self) {
+        let Some(signal) = self.signal else { return };
+        let failures: Vec<_> = self
+            .requests()
+            .filter(|(_, request)| request.ended <= signal.bracket.before)
+            .map(|(_, request)| (request.template, self.outcome(request)))
+            .filter(|(_, outcome)| *outcome != Outcome::Completed)
+            .collect();
+        for (template, outcome) in failures {
+            self.baseline.failed(template, outcome);
+        }
     }
 
     /// Reads a saved history: the header, then an event a line.
@@ -249,10 +271,7 @@ impl History {
 
     /// Every request, with the event that holds it.
     pub fn requests(&self) -> impl Iterator<Item = (EventIndex, &Request)> {
-        self.indexed().filter_map(|(index, event)| match &event.kind {
-            EventKind::Request(request) => Some((index, request)),
-            _ => None,
-        })
+        self.indexed().filter_map(|(index, event)| Some((index, request_in(event)?)))
     }
 
     /// Every request with its phase at the signal; none when there was no signal.
@@ -318,21 +337,17 @@ impl History {
 
     fn outcome_of_response(&self, request: &Request, expected: &ExpectedResponse) -> Outcome {
         let status = request.status.unwrap_or_default();
-        let seen = request.body;
         if status != expected.status {
             let draining = status == self.contract().draining_status && request.close_announced;
             return if draining { Outcome::Rejected } else { Outcome::WrongStatus };
         }
-        match expected.body {
-            Some(body) if seen.length < body.length => Outcome::Truncated,
-            _ if seen.digest_matches == Some(false) => Outcome::Corrupt,
-            Some(body)
-                if (seen.length, seen.sha256_prefix) != (body.length, body.sha256_prefix) =>
-            {
-                Outcome::Corrupt
-            }
-            _ => Outcome::Completed,
-        }
+        self.baseline.outcome_by_body(request, expected)
+    }
+
+    /// Whether such a request ends like this without a signal as well, as others did in the same
+    /// trial before it came: then its end accuses nobody.
+    pub fn fails_anyway(&self, request: &Request) -> bool {
+        self.baseline.fails_anyway(request.template, self.outcome(request))
     }
 
     /// Whether it was the harness that ended a request, and before the deadline: it killed what
@@ -413,6 +428,13 @@ fn attempt(event: EventIndex, kind: &EventKind) -> Option<ConnectAttempt> {
             let connection = Some(c.connection);
             Some(ConnectAttempt { started: c.started, ended, accepted, connection, event })
         }
+        _ => None,
+    }
+}
+
+fn request_in(event: &Event) -> Option<&Request> {
+    match &event.kind {
+        EventKind::Request(request) => Some(request),
         _ => None,
     }
 }

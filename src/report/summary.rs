@@ -136,7 +136,9 @@ fn measured(history: &History) -> TrialReport {
     let ready = first(|kind| matches!(kind, EventKind::Ready { .. }));
     let bracket = history.signal().map(|signal| signal.bracket);
     let after = |at| bracket.map(|bracket| ms_between(bracket.after, at));
-    let refused = history.late_connects().into_iter().find(|c| c.accepted == Some(false));
+    // Not the first to begin: its SYN may have been dropped, and the answer come a second later.
+    let late = history.late_connects().into_iter();
+    let refused = late.filter(|c| c.accepted == Some(false)).map(|c| c.ended).min();
     let drained = history
         .phased_requests()
         .filter(|(_, _, phase)| phase.is_in_process())
@@ -158,7 +160,7 @@ fn measured(history: &History) -> TrialReport {
             after_ms: after(exit.at).filter(|_| bracket.is_some_and(|b| exit.at >= b.before)),
         }),
         ready_ms: spawned.zip(ready).map(|(spawned, ready)| ms_between(spawned, ready)),
-        refused_after_ms: refused.and_then(|attempt| after(attempt.ended)),
+        refused_after_ms: refused.and_then(after),
         drain_ms: drained.and_then(after),
         requests: count(history.requests().count()),
         ambiguous: count(ambiguous.count()),

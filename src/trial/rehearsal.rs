@@ -12,8 +12,8 @@ use crate::load::request::PreparedRequest;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
 use crate::model::target::RequestTemplate;
+use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
-use crate::target::ready::Found;
 
 use super::carry_out::{Started, TrialError, start};
 use super::interrupt::Interrupt;
@@ -54,6 +54,20 @@ pub enum RehearsalError {
         /// What to do next.
         hint: String,
     },
+    /// It gives another answer the second time.
+    #[error(
+        "{name} was answered with status {first}, and then with {status}, before any signal\n  \
+         a load repeats its requests: put {{key}} where each must be another, or ask for something \
+         else"
+    )]
+    Unrepeatable {
+        /// The request.
+        name: String,
+        /// The first status.
+        first: u16,
+        /// The status when it was asked for again.
+        status: u16,
+    },
     /// It does not answer a request as HTTP has it.
     #[error(
         "{name} was not answered, before any signal: {what}\n  name a request that the target \
@@ -90,39 +104,102 @@ async fn run(
     interrupt: &Interrupt,
     recorder: &Recorder,
 ) -> Result<Rehearsed, RehearsalError> {
-    let mut started = start(&subject, u64::from(std::process::id()), recorder)?;
+    let mut started = start(&subject, seed(), recorder)?;
     let found = started.ready(&subject, interrupt, recorder).await?;
-    let ready_after = recorder.now().since(crate::model::time::Nanos::ZERO);
-    let looked = tokio::select! {
-        looked = look(&mut subject, connections, found, recorder) => looked,
-        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
-    };
-    if let Err(error) = looked {
-        return Err(started.why(error).await);
-    }
+    let ready_after = recorder.now().since(Nanos::ZERO);
     subject.takes_port = started.was_handed(found.address.port());
     if !subject.takes_port {
         subject.target.port = Some(found.address.port());
     }
-    started.end().await;
-    Ok(Rehearsed { subject, address: found.address, ready_after })
+    let address = found.address;
+    let asked = tokio::select! {
+        asked = ask_quietly(&mut subject, address, recorder) => asked,
+        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
+    };
+    if let Err(error) = asked {
+        return Err(started.why(error).await);
+    }
+    // A target on a port of its own can't be started a second time before it has ended.
+    let elsewhere = if subject.takes_port {
+        let together = ask_together(&subject, connections, address, recorder);
+        let (together, elsewhere) = tokio::join!(together, ask_another_start(&subject, interrupt));
+        take_in(&mut subject, &together, connections)?;
+        let (answers, other) = elsewhere?;
+        tokio::join!(started.end(), other.end());
+        answers
+    } else {
+        let together = ask_together(&subject, connections, address, recorder).await;
+        take_in(&mut subject, &together, connections)?;
+        started.end().await;
+        let (answers, other) = ask_another_start(&subject, interrupt).await?;
+        other.end().await;
+        answers
+    };
+    keep_stable_bodies(&mut subject.contract.requests, &elsewhere);
+    Ok(Rehearsed { subject, address, ready_after })
 }
 
-async fn look(
+fn seed() -> u64 {
+    u64::from(std::process::id())
+}
+
+/// What the target answers, one request at a time.
+async fn ask_quietly(
     subject: &mut Subject,
-    connections: u16,
-    found: Found,
+    address: SocketAddr,
     recorder: &Recorder,
 ) -> Result<(), RehearsalError> {
     if subject.templates.is_empty() {
-        subject.templates = find_out(subject, found.address, recorder).await;
+        subject.templates = find_out(subject, address, recorder).await;
     }
     if subject.contract.requests.is_empty() {
-        subject.contract.requests = ask_all(subject, found.address, recorder).await?;
+        subject.contract.requests = ask_all(subject, address, recorder).await?;
     }
-    let again = ask_together(subject, connections, found.address, recorder).await;
-    keep_stable_bodies(&mut subject.contract.requests, &again);
-    subject.parallelism = parallelism(&subject.contract.requests, &again, connections);
+    Ok(())
+}
+
+/// Learns from the answers to many requests at the same time.
+fn take_in(
+    subject: &mut Subject,
+    together: &[Request],
+    connections: u16,
+) -> Result<(), RehearsalError> {
+    check_statuses(&subject.contract.requests, together)?;
+    keep_stable_bodies(&mut subject.contract.requests, together);
+    subject.parallelism = parallelism(&subject.contract.requests, together, connections);
+    Ok(())
+}
+
+/// What a second start of the target answers: its bodies may have a process id or a port in them.
+async fn ask_another_start(
+    subject: &Subject,
+    interrupt: &Interrupt,
+) -> Result<(Vec<Request>, Started), RehearsalError> {
+    let recorder = Recorder::new();
+    let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
+    let found = started.ready(subject, interrupt, &recorder).await?;
+    let each = subject.templates.len() as u16;
+    let answers = tokio::select! {
+        answers = ask_together(subject, each, found.address, &recorder) => answers,
+        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
+    };
+    Ok((answers, started))
+}
+
+/// A request that is answered otherwise the second time can't be told from one that fails.
+fn check_statuses(expected: &[ExpectedResponse], again: &[Request]) -> Result<(), RehearsalError> {
+    for (template, expected) in (0u16..).zip(expected) {
+        let mut answers = again
+            .iter()
+            .filter(|request| request.template == template && request.end == RequestEnd::Complete)
+            .filter_map(|request| request.status)
+            .peekable();
+        let Some(status) = answers.peek().copied() else { continue };
+        if answers.all(|status| status != expected.status) {
+            let name = expected.name.clone();
+            return Err(RehearsalError::Unrepeatable { name, first: expected.status, status });
+        }
+    }
     Ok(())
 }
 
@@ -210,7 +287,8 @@ fn parallelism(
     let slow = Duration::from_millis(100);
     let is_slow = |r: &&Request| expected[usize::from(r.template)].usual >= slow;
     let in_time = |r: &&Request| {
-        r.ended.since(r.started) < expected[usize::from(r.template)].usual.mul_f64(1.5)
+        r.status == Some(expected[usize::from(r.template)].status)
+            && r.ended.since(r.started) < expected[usize::from(r.template)].usual.mul_f64(1.5)
     };
     let asked: Vec<&Request> = together.iter().filter(is_slow).collect();
     let served = asked.iter().copied().filter(in_time).count();
