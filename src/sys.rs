@@ -82,6 +82,24 @@ fn clean_after_fork() -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the harness learn how its children end, also when it was started with SIGCHLD ignored
+/// (wait(2): they would be taken in unseen).
+pub(crate) fn keep_exit_statuses() {
+    // SAFETY: SIG_DFL is a valid disposition.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Whether a signal was ignored when this process was started, as nohup(1) does with SIGHUP.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: with no new action the call only writes the current one, which is zeroed first.
+    let current = unsafe {
+        let mut current: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal.number(), std::ptr::null(), &mut current);
+        current
+    };
+    current.sa_sigaction == libc::SIG_IGN
+}
+
 /// Gives the calling thread real-time priority, or takes it away again (sched_setscheduler(2)).
 ///
 /// # Errors

@@ -98,6 +98,8 @@ fn request(number: u32, connection: u32, start: f64, end: f64, how: RequestEnd) 
         head_bytes: 118,
         total_bytes: 118,
         stream_offset: 0,
+        response_offset: 0,
+        response_bytes: 0,
         started: ms(start),
         head_sent: Some(ms(start + 0.1)),
         sent: Some(ms(start + 0.1)),
@@ -212,6 +214,7 @@ fn facts(trials: u32) -> RunFacts {
             command: vec!["./bin".into(), "--say".into(), "good bye".into()],
             url: Some("http://127.0.0.1:8080/".into()),
             discovered: true,
+            parallelism: None,
             requests: vec![RequestReport {
                 name: "GET /orders".into(),
                 status: 200,
@@ -230,6 +233,7 @@ fn facts(trials: u32) -> RunFacts {
         started_at: "2026-11-22T10:01:07Z".into(),
         duration_ms: 29_812.0,
         interrupted: None,
+        retries: 0,
     }
 }
 

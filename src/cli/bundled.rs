@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::model::target::Target;
-use crate::trial::carry_out::TrialError;
+use crate::trial::error::TrialError;
 
 use super::failure::Failure;
 

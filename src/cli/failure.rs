@@ -7,7 +7,7 @@ use crate::model::header::HISTORY_VERSION;
 use crate::model::signal::Signal;
 use crate::report::BadOutput;
 use crate::report::write::OutputError;
-use crate::trial::carry_out::{LEFT_ITS_SERVER, TrialError};
+use crate::trial::error::{Early, TrialError};
 use crate::trial::rehearsal::RehearsalError;
 
 use super::error::UsageError;
@@ -103,7 +103,7 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
         TrialError::NotReady { .. } => {
             "give it longer (--ready-timeout), or name another page (--ready-url)"
         }
-        TrialError::Ended { when: LEFT_ITS_SERVER, .. } => {
+        TrialError::Ended { when: Early::LeavingItsServer, .. } => {
             "to signal the server and not what launches it: --signal-to listener"
         }
         TrialError::Ended { .. } => "start it by hand, with PORT set, to see why",

@@ -3,6 +3,7 @@
 use nix::sys::signal::{SigSet, Signal as NixSignal};
 
 use crate::model::signal::Signal;
+use crate::sys::is_ignored;
 use crate::trial::interrupt::{Interrupt, Interrupter, interrupt};
 
 /// Takes SIGINT, SIGTERM and SIGHUP in a thread of their own from now on.
@@ -14,8 +15,11 @@ use crate::trial::interrupt::{Interrupt, Interrupter, interrupt};
 /// When the mask can't be set or no thread can be started.
 pub fn take_signals() -> std::io::Result<Interrupt> {
     let (interrupter, interrupt) = interrupt();
-    let signals: SigSet =
-        [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP].into_iter().collect();
+    // What whoever started this program had it ignore (nohup, a shell's &) stays ignored.
+    let signals: SigSet = [NixSignal::SIGINT, NixSignal::SIGTERM, NixSignal::SIGHUP]
+        .into_iter()
+        .filter(|signal| !Signal::from_number(*signal as i32).is_some_and(is_ignored))
+        .collect();
     signals.thread_block()?;
     std::thread::Builder::new()
         .name("interruption".into())

@@ -62,6 +62,7 @@ impl Judged {
             command: header.command.clone(),
             url: None,
             discovered: false,
+            parallelism: None,
             requests: header
                 .contract
                 .requests
@@ -87,6 +88,7 @@ impl Judged {
             command: Vec::new(),
             url: None,
             discovered: false,
+            parallelism: None,
             requests: Vec::new(),
         });
         let facts = RunFacts {
@@ -101,6 +103,7 @@ impl Judged {
             started_at: jiff::Timestamp::now().to_string(),
             duration_ms: 0.0,
             interrupted: None,
+            retries: 0,
         };
         assemble(facts, &self.summaries)
     }

@@ -1,6 +1,7 @@
 //! The command line: what the user asked for, the settings that follow from it, and a file a
 //! command.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,10 +33,15 @@ pub fn main() -> ExitCode {
     match command(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprint!("{}", failure.message());
+            complain(&failure);
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Says on standard error what went wrong; a reader that has gone away is no reason for a panic.
+fn complain(failure: &Failure) {
+    let _ = std::io::stderr().write_all(failure.message().as_bytes());
 }
 
 fn command(cli: Cli) -> Result<ExitCode, Failure> {

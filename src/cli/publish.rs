@@ -28,6 +28,8 @@ pub struct RunRecord<'a> {
     pub severities: Vec<(&'static str, Severity)>,
     /// What was done.
     pub plan: Plan,
+    /// Starts that did not come as far as the signal, and were tried again.
+    pub retries: u32,
     /// The target as it was found.
     pub rehearsed: &'a Rehearsed,
     /// What each trial showed.
@@ -42,8 +44,7 @@ pub struct RunRecord<'a> {
 
 impl RunRecord<'_> {
     /// The report.
-    pub fn report(mut self) -> RunReport {
-        self.plan.trials.sort_by_key(|trial| trial.number);
+    pub fn report(self) -> RunReport {
         let facts = RunFacts {
             tool: tool(),
             profile: self.settings.rules.profile,
@@ -56,6 +57,7 @@ impl RunRecord<'_> {
             started_at: self.started_at,
             duration_ms: self.duration.as_secs_f64() * 1e3,
             interrupted: self.interrupted,
+            retries: self.retries,
         };
         assemble(facts, self.summaries)
     }
@@ -73,6 +75,7 @@ fn target_report(rehearsed: &Rehearsed) -> TargetReport {
         command: subject.target.command.clone(),
         url: Some(format!("http://{}/", rehearsed.address)),
         discovered: !subject.takes_port,
+        parallelism: subject.parallelism,
         requests: requests.collect(),
     }
 }

@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 use crate::judge::judge;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
-use crate::model::plan::{Plan, Trial};
+use crate::model::plan::Trial;
 use crate::model::verdict::Severity;
-use crate::plan::{PlanOptions, trial};
+use crate::plan::{PlanOptions, plan, trial};
 use crate::report::summary::{TrialSummary, thin};
+use crate::sys::keep_exit_statuses;
 use crate::target::tree::adopt_orphans;
-use crate::trial::carry_out::{TrialError, carry_out};
+use crate::trial::carry_out::carry_out;
+use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
 use crate::trial::rehearsal::rehearse;
 use crate::trial::subject::Subject;
 
 use super::bundled;
+use super::complain;
 use super::failure::Failure;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
@@ -33,6 +36,8 @@ const PARALLEL_MAX: usize = 4;
 const TRIES: u32 = 3;
 /// Evidence that no report will show is dropped each time this many trials are over.
 const THIN_EVERY: usize = 64;
+/// The exit code of a run that violates a denied invariant.
+const VIOLATED: u8 = 1;
 
 /// Checks a target; the exit code.
 ///
@@ -46,6 +51,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let publication = Publication::open(&settings.outputs, &folder)?;
     let store = Store::create(folder)?;
     adopt_orphans();
+    keep_exit_statuses();
     let run_id = format!("{}-{seed:x}", std::process::id());
     let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
     let target = bundled::or_reference_server(settings.target())?;
@@ -73,20 +79,19 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     };
     desk.carry_out_all(parallelism(&settings, &rehearsed.subject));
     progress.finish();
-    let Desk { results, severities, .. } = desk;
-    let Results { trials, summaries, failure } =
+    let planned = desk.planned();
+    let Desk { results, severities, options, .. } = desk;
+    let Results { summaries, retries, failure } =
         results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if summaries.is_empty() {
-        return Err(match (interrupt.asked(), failure) {
-            (Some(signal), _) => Failure::Interrupted(signal),
-            (None, Some(failure)) => failure,
-            (None, None) => Failure::Internal("no trial was carried out".into()),
-        });
+    if summaries.is_empty() && interrupt.asked().is_none() {
+        let none = || Failure::Internal("no trial was carried out".into());
+        return Err(failure.unwrap_or_else(none));
     }
     let record = RunRecord {
         settings: &settings,
         severities,
-        plan: Plan { seed, trials },
+        plan: plan(&options, planned),
+        retries,
         rehearsed: &rehearsed,
         summaries: &summaries,
         interrupted: interrupt.asked(),
@@ -94,8 +99,15 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         duration: begun.elapsed(),
     };
     let code = publication.publish(&record.report())?;
-    // What could be recorded is reported; that the run broke off still is its outcome.
-    failure.map_or(Ok(code), Err)
+    match failure {
+        None => Ok(code),
+        // What was shown stays shown, though the run broke off.
+        Some(failure) if code == VIOLATED => {
+            complain(&failure);
+            Ok(code)
+        }
+        Some(failure) => Err(failure),
+    }
 }
 
 fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
@@ -139,8 +151,8 @@ struct Schedule {
 
 #[derive(Default)]
 struct Results {
-    trials: Vec<Trial>,
     summaries: Vec<TrialSummary>,
+    retries: u32,
     failure: Option<Failure>,
 }
 
@@ -189,17 +201,27 @@ impl Desk<'_> {
             trial: trial.clone(),
             contract: self.subject.contract.clone(),
         };
-        let mut tries = 0;
+        let mut attempt = 0;
         let events = loop {
-            tries += 1;
-            let (events, result) = carry_out(trial, self.subject, self.interrupt);
+            let (events, result) = carry_out(trial, self.subject, self.interrupt, attempt);
+            attempt += 1;
             // Saved before it is judged, and also when it failed.
-            self.store.save(&header, &events)?;
             match result {
-                Ok(()) => break events,
-                Err(TrialError::Interrupted) => return Ok(()),
-                Err(error) if tries == TRIES => return Err(error.into()),
-                Err(_) => {}
+                Ok(()) => {
+                    self.store.save(&header, &events)?;
+                    break events;
+                }
+                Err(TrialError::Interrupted) => {
+                    self.store.save(&header, &events)?;
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.store.save_attempt(&header, &events, attempt)?;
+                    if attempt == TRIES {
+                        return Err(error.into());
+                    }
+                    lock(&self.results).retries += 1;
+                }
             }
         };
         let history = History::new(header, events).map_err(|malformed| {
@@ -208,14 +230,21 @@ impl Desk<'_> {
         let findings = judge(&history);
         let path = Some(file_name(trial.number));
         let summary = TrialSummary::of(&history, &findings, path, &self.severities);
-        self.keep(trial.clone(), summary);
+        self.keep(summary);
         Ok(())
     }
 
-    fn keep(&self, trial: Trial, summary: TrialSummary) {
+    /// How many trials the plan has: with a budget, those that were begun.
+    fn planned(&self) -> u32 {
+        match self.extent {
+            Extent::Trials(trials) => trials,
+            Extent::Budget(_) => lock(&self.schedule).given,
+        }
+    }
+
+    fn keep(&self, summary: TrialSummary) {
         let mut results = lock(&self.results);
         let verdict = summary.report().verdict;
-        results.trials.push(trial);
         results.summaries.push(summary);
         if results.summaries.len().is_multiple_of(THIN_EVERY) {
             thin(&mut results.summaries);

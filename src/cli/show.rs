@@ -35,9 +35,7 @@ pub fn list(args: &ListArgs) -> u8 {
             format!("{:#}\n", part.unwrap_or(all))
         }
         (StdoutFormat::Terminal, None) => catalogue::list(CATALOGUE),
-        (StdoutFormat::Terminal, Some(Listed::Invariants)) => {
-            catalogue::list_invariants(CATALOGUE)
-        }
+        (StdoutFormat::Terminal, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
         (StdoutFormat::Terminal, Some(Listed::Situations)) => catalogue::list_situations(),
         (StdoutFormat::Terminal, Some(Listed::Profiles)) => catalogue::list_profiles(),
     };

@@ -26,7 +26,10 @@ pub enum StoreError {
         reason: io::Error,
     },
     /// It can't be read, or is no history.
-    #[error("{path} is no history that can be judged: {reason}")]
+    #[error(
+        "{path} is no history that can be judged: {reason}\n  name a folder under reports/, or a \
+         trial-*.jsonl in one"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -50,7 +53,7 @@ impl Store {
         let store = Self { folder };
         let fail = |reason| StoreError::Write { path: store.folder.clone(), reason };
         fs::create_dir_all(&store.folder).map_err(fail)?;
-        for path in histories_in(&store.folder).map_err(fail)? {
+        for path in files_of_a_run(&store.folder).map_err(fail)? {
             fs::remove_file(path).map_err(fail)?;
         }
         // Tried now: that nothing can be written must not be learnt after the first trial.
@@ -69,7 +72,26 @@ impl Store {
     /// # Errors
     /// When it can't be written.
     pub fn save(&self, header: &Header, events: &[Event]) -> Result<PathBuf, StoreError> {
-        let path = self.folder.join(file_name(header.trial.number));
+        self.write(&file_name(header.trial.number), header, events)
+    }
+
+    /// Keeps what was seen of a start that did not come as far as its signal, beside the
+    /// histories and under another name.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save_attempt(
+        &self,
+        header: &Header,
+        events: &[Event],
+        attempt: u32,
+    ) -> Result<PathBuf, StoreError> {
+        let name = format!("attempt-{:04}-{attempt}.jsonl", header.trial.number);
+        self.write(&name, header, events)
+    }
+
+    fn write(&self, name: &str, header: &Header, events: &[Event]) -> Result<PathBuf, StoreError> {
+        let path = self.folder.join(name);
         let fail = |reason| StoreError::Write { path: path.clone(), reason };
         let temporary = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;
         let mut out = BufWriter::new(temporary);
@@ -121,6 +143,17 @@ pub fn write_history(out: &mut impl Write, header: &Header, events: &[Event]) ->
         out.write_all(b"\n")?;
     }
     out.flush()
+}
+
+/// What an earlier run has left: histories, attempts, its report.
+fn files_of_a_run(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_of_a_run = |name: &str| {
+        let is_attempt = name.starts_with("attempt-") && name.ends_with(".jsonl");
+        is_history(name) || is_attempt || name == "report.json"
+    };
+    let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let named = |path: &PathBuf| path.file_name()?.to_str().map(is_of_a_run);
+    Ok(paths.filter(|path| named(path) == Some(true)).collect())
 }
 
 fn histories_in(folder: &Path) -> io::Result<Vec<PathBuf>> {

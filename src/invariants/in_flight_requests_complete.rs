@@ -117,6 +117,27 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_nothing_tells_from_a_cut_one_shows_nothing() {
+        let story = Story::new().signal().request(-400, 50, RequestEnd::Complete, |request| {
+            request.framing = Some(Framing::CloseDelimited);
+        });
+        inconclusive(verdict(story.promising(|contract| contract.requests[0].body = None)));
+    }
+
+    #[test]
+    fn losses_that_are_as_usual_accuse_nobody_and_more_of_them_do() {
+        let flaky = || {
+            let before = (0..20).fold(Story::new(), |s, n| s.completed_request(-900 + n, -800));
+            before.reset_request(-700, -600).signal()
+        };
+        let one =
+            (0..15).fold(flaky().reset_request(-400, 9), |s, n| s.completed_request(-300 + n, 50));
+        assert_eq!(satisfied(verdict(one)), 15);
+        let many = (0..15).fold(flaky(), |s, n| s.reset_request(-300 + n, 9));
+        assert_eq!(violated(verdict(many)).len(), 15);
+    }
+
+    #[test]
     fn what_the_harness_cut_before_the_deadline_accuses_nobody() {
         let left = Story::new().signal().request(-400, 1_002, RequestEnd::Reset, |_| {});
         let left = left.exit_code(3, 0).process_left(1_000).killed(1_001);

@@ -1,13 +1,15 @@
 //! The requests that the program held when the signal came, and what became of them.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::model::event::{EventIndex, Request};
 use crate::model::history::{History, Outcome};
 use crate::model::phase::Phase;
 
 /// The requests in process at the signal.
 pub(super) struct InProcess<'h> {
-    /// Those that the target ended, or did not end in its time; but for those that ended as
-    /// others of their kind did before the signal.
+    /// Those that the target ended, or did not end in its time; but for those of which nobody can
+    /// tell whether they are whole, and for losses that are as usual without a signal.
     pub(super) requests: Vec<Held<'h>>,
     /// How many the harness cut short: what the target would have made of them is unknown.
     pub(super) cut: usize,
@@ -36,10 +38,12 @@ impl<'h> InProcess<'h> {
             let outcome = history.outcome(request);
             if history.cut_by_harness(request) {
                 cut += 1;
-            } else if !history.fails_anyway(request) {
+            } else if outcome != Outcome::Unverifiable {
                 requests.push(Held { event, request, phase, outcome });
             }
         }
+        let usual = usual_failures(history, &requests);
+        requests.retain(|held| !usual.contains(&(held.request.template, held.outcome)));
         Self { requests, cut }
     }
 
@@ -58,4 +62,19 @@ impl<'h> InProcess<'h> {
             )
         })
     }
+}
+
+/// The kinds of loss that are no more frequent than before the signal.
+fn usual_failures(history: &History, requests: &[Held<'_>]) -> HashSet<(u16, Outcome)> {
+    let mut of_template: HashMap<u16, u64> = HashMap::new();
+    let mut of_kind: HashMap<(u16, Outcome), u64> = HashMap::new();
+    for held in requests {
+        *of_template.entry(held.request.template).or_default() += 1;
+        *of_kind.entry((held.request.template, held.outcome)).or_default() += 1;
+    }
+    let is_usual = |((template, outcome), failed): &((u16, Outcome), u64)| {
+        *outcome != Outcome::Completed
+            && history.fails_anyway(*template, *outcome, *failed, of_template[template])
+    };
+    of_kind.into_iter().filter(is_usual).map(|(kind, _)| kind).collect()
 }

@@ -74,8 +74,11 @@ fn end_of_target(
     history: &History,
     signal: &SignalSent,
 ) -> Result<(EventIndex, String), &'static str> {
-    if history.first(|kind| matches!(kind, EventKind::OutputDropped { .. })).is_some() {
-        return Err("the target wrote so much that not all of its lines were kept");
+    // Lines of jobs are kept apart from all others, so that only their own number can be too many.
+    let dropped =
+        |kind: &EventKind| matches!(kind, EventKind::OutputDropped { job_lines: 1.., .. });
+    if history.first(dropped).is_some() {
+        return Err("the target wrote so many lines of jobs that not all of them were kept");
     }
     if let Some((event, at)) = history.deadline_passed() {
         let when = when(at, signal);
@@ -164,8 +167,10 @@ mod tests {
 
     #[test]
     fn a_finish_line_that_may_exist_accuses_nobody() {
-        let dropped = running().event(3, EventKind::OutputDropped { lines: 9 }).exit_code(12, 0);
-        assert!(inconclusive(verdict(dropped)).contains("not all of its lines were kept"));
+        let dropped = running()
+            .event(3, EventKind::OutputDropped { lines: 9, job_lines: 9 })
+            .exit_code(12, 0);
+        assert!(inconclusive(verdict(dropped)).contains("not all of them were kept"));
         assert!(inconclusive(verdict(running())).contains("broken off"));
         let left = running().exit_code(12, 0).process_left(1_012).killed(1_013);
         assert!(inconclusive(verdict(left)).contains("left behind"));
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_finish_line_counts_even_where_others_were_dropped() {
-        let story = running().event(3, EventKind::OutputDropped { lines: 9 });
+        let story = running().event(3, EventKind::OutputDropped { lines: 9, job_lines: 9 });
         satisfied(verdict(story.line(5, "job id=heavy-3 finished").exit_code(12, 0)));
     }
 }

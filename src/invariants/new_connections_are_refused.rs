@@ -72,12 +72,21 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 ///
 /// One alone is no proof that the listener was closed: of several listeners on one port
 /// (SO_REUSEPORT), each that is closed resets the handshakes of its own queue, which looks like
-/// a refusal while the others still accept.
+/// a refusal while the others still accept. Nor are two between which somebody accepted.
 fn refused_twice(attempts: &[ConnectAttempt]) -> Option<[&ConnectAttempt; 2]> {
-    let refused = || attempts.iter().filter(|attempt| attempt.accepted == Some(false));
-    let first = refused().min_by_key(|attempt| attempt.ended)?;
-    let following = refused().filter(|attempt| attempt.started > first.ended);
-    following.min_by_key(|attempt| attempt.ended).map(|second| [first, second])
+    let mut by_end: Vec<&ConnectAttempt> =
+        attempts.iter().filter(|attempt| attempt.accepted.is_some()).collect();
+    by_end.sort_by_key(|attempt| attempt.ended);
+    let mut first: Option<&ConnectAttempt> = None;
+    for attempt in by_end {
+        match first {
+            _ if attempt.accepted == Some(true) => first = None,
+            Some(first) if attempt.started > first.ended => return Some([first, attempt]),
+            Some(_) => {}
+            None => first = Some(attempt),
+        }
+    }
+    None
 }
 
 /// The first request on each connection that was begun after the signal.

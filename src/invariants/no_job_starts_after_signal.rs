@@ -42,7 +42,8 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
         return verdict;
     }
     let jobs = history.jobs();
-    let limit = signal.bracket.after + history.contract().jobs_stop_within;
+    // A line is dated by when the harness read it, which may be late by as much as it was itself.
+    let limit = signal.bracket.after + history.contract().jobs_stop_within + history.lag();
     let late = jobs.iter().filter(|job| job.start_known && job.started > limit);
     let (timely, buffered): (Vec<_>, Vec<_>) =
         late.partition(|job| is_written_at_once(history.events(), signal, job));

@@ -1,7 +1,8 @@
 //! `responses-are-whole`: a response that begins also ends.
 
-use crate::model::event::{Framing, Request, RequestEnd};
+use crate::model::event::{EventIndex, Framing, Request, RequestEnd};
 use crate::model::history::{History, Outcome, SignalSent};
+use crate::model::phase::Phase;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{evidence, life};
@@ -43,30 +44,50 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    let mut exercised = 0;
-    let mut violations = Vec::new();
-    for (event, request, phase) in history.phased_requests() {
-        if !is_shown(history, request) {
-            continue;
-        }
-        let is_broken = matches!(
-            history.outcome(request),
-            Outcome::Truncated | Outcome::Corrupt | Outcome::Reset
-        );
-        // What also breaks without a signal is not the shutdown's fault; that includes the
-        // responses that were over when it came.
-        if is_broken && history.fails_anyway(request) {
-            continue;
-        }
-        exercised += 1;
-        if is_broken {
-            violations.push(Violation {
-                message: life(history, signal, request, phase),
-                evidence: evidence(history, signal, event, request),
-            });
-        }
+    let shown: Vec<Shown<'_>> = history
+        .phased_requests()
+        .filter(|(_, request, _)| is_shown(history, request))
+        .map(|(event, request, phase)| Shown::new(history, event, request, phase))
+        // What was over when the signal came is not the shutdown's fault.
+        .filter(|shown| !shown.is_broken() || shown.request.ended > signal.bracket.before)
+        .filter(|shown| shown.outcome != Outcome::Unverifiable)
+        .collect();
+    let is_unusual = |broken: &&Shown<'_>| {
+        let template = broken.request.template;
+        let of_template = || shown.iter().filter(|shown| shown.request.template == template);
+        let alike = of_template().filter(|shown| shown.outcome == broken.outcome).count() as u64;
+        let all = of_template().filter(|shown| shown.request.ended > signal.bracket.before).count();
+        !history.fails_anyway(template, broken.outcome, alike, all as u64)
+    };
+    let violations: Vec<_> = shown
+        .iter()
+        .filter(|shown| shown.is_broken())
+        .filter(is_unusual)
+        .map(|broken| Violation {
+            message: life(history, signal, broken.request, broken.phase),
+            evidence: evidence(history, signal, broken.event, broken.request),
+        })
+        .collect();
+    let whole = shown.iter().filter(|shown| !shown.is_broken()).count();
+    Verdict::of(whole + violations.len(), violations, &INVARIANT.unexercised())
+}
+
+/// A response whose wholeness the client could see.
+struct Shown<'h> {
+    event: EventIndex,
+    request: &'h Request,
+    phase: Phase,
+    outcome: Outcome,
+}
+
+impl<'h> Shown<'h> {
+    fn new(history: &History, event: EventIndex, request: &'h Request, phase: Phase) -> Self {
+        Self { event, request, phase, outcome: history.outcome(request) }
     }
-    Verdict::of(exercised, violations, &INVARIANT.unexercised())
+
+    fn is_broken(&self) -> bool {
+        matches!(self.outcome, Outcome::Truncated | Outcome::Corrupt | Outcome::Reset)
+    }
 }
 
 /// Whether the target gave a response whose wholeness the client could see.

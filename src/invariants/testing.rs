@@ -98,6 +98,8 @@ impl Story {
             head_bytes: 118,
             total_bytes: 118,
             stream_offset: 0,
+            response_offset: 0,
+            response_bytes: 0,
             started,
             head_sent: Some(started),
             sent: Some(started),

@@ -139,6 +139,9 @@ fn end(history: &History, signal: &SignalSent, request: &Request) -> String {
         Outcome::Completed | Outcome::Reset => format!("{name} {when}"),
         Outcome::ClosedWithoutResponse => format!("{name} (FIN) {when}"),
         Outcome::Rejected => format!("{name} with {status} {when}"),
+        Outcome::Unverifiable => {
+            format!("{name} (nothing tells a whole body from a cut one) {when}")
+        }
         Outcome::WrongStatus => format!("{name} {status} instead of {expected} {when}"),
         Outcome::Truncated if request.end == RequestEnd::Closed => {
             format!("{name} (FIN) {when}")

@@ -151,6 +151,12 @@ impl Clients {
             () = self.until(Stage::Over) => Ok(Err(std::io::ErrorKind::Interrupted.into())),
         };
         let stream = match connected {
+            // Nobody listens, and the kernel chose the port itself as the client's.
+            Ok(Ok(stream)) if is_self_connected(&stream) => {
+                let refused = std::io::ErrorKind::ConnectionRefused.into();
+                self.write_down_failure(id, started, Ok(Some(refused)));
+                return None;
+            }
             Ok(Ok(stream)) => stream,
             failed => {
                 self.write_down_failure(id, started, failed.map(|result| result.err()));
@@ -162,7 +168,10 @@ impl Clients {
         let local = stream.local_addr().ok()?;
         self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, local);
         let opened = Opened { started, established, local_port: local.port() };
-        Some((OpenConnection { id, stream, sent: 0, buffer: vec![0; 16 * 1024] }, opened))
+        Some((
+            OpenConnection { id, stream, sent: 0, received: 0, buffer: vec![0; 16 * 1024] },
+            opened,
+        ))
     }
 
     fn write_down_failure(
@@ -310,7 +319,11 @@ impl Worker {
     ) -> Option<(OpenConnection, Opened)> {
         let pause = self.pause_length();
         let Some((connection, opened)) = kept else {
-            sleep(pause).await;
+            // The signal ends it: without a connection there is nothing left to ask.
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.clients.until(Stage::Signalled) => {}
+            }
             return None;
         };
         if pause.is_zero() {
@@ -318,6 +331,7 @@ impl Worker {
         }
         let ended = tokio::select! {
             () = sleep(pause) => None,
+            () = self.clients.until(Stage::Signalled) => None,
             end = end_of(&connection.stream) => Some(end),
         };
         let Some(end) = ended else { return Some((connection, opened)) };
@@ -329,6 +343,9 @@ impl Worker {
     /// just before the signal.
     fn pause_length(&self) -> Duration {
         let pause = self.script.pause.unwrap_or_default();
+        if pause.is_zero() {
+            return pause;
+        }
         let elapsed = self.begun.elapsed();
         let is_burst = elapsed + BURST > self.signal_after && elapsed < self.signal_after;
         let slowest = self.clients.requests.iter().map(|request| request.usual).max();
@@ -350,15 +367,16 @@ impl Worker {
             // A late wake-up is made up for: the rate holds on the average.
             due += every;
             let template = self.script.next_template();
-            let keeps_alive = self.script.next_template() % 2 == 0;
+            let keeps_alive = self.script.next_keeps_alive();
             asked.spawn_local(one_arrival(clients.clone(), template, keeps_alive));
             while asked.try_join_next().is_some() {}
         }
-        asked.join_all().await;
+        // Closed now, not when the last answer has come: idle clients must not hold the exit.
         let idle = std::mem::take(&mut *clients.idle.borrow_mut());
         for (connection, opened) in idle {
             clients.close(connection, opened, ConnectionEnd::ClosedByClient);
         }
+        asked.join_all().await;
     }
 }
 
@@ -378,6 +396,11 @@ async fn one_arrival(clients: Rc<Clients>, template: usize, keeps_alive: bool) {
     } else {
         clients.close(connection, opened, ConnectionEnd::ClosedByClient);
     }
+}
+
+/// A port that nobody listens on can be connected to itself (simultaneous open, RFC 9293).
+pub(super) fn is_self_connected(stream: &TcpStream) -> bool {
+    stream.local_addr().ok() == stream.peer_addr().ok()
 }
 
 /// Comes back when the server ends an idle connection, or says something unasked.

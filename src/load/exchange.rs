@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::WriteHalf;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::event::{ConnectionId, Request, RequestEnd, RequestId};
@@ -28,6 +27,8 @@ pub struct OpenConnection {
     pub stream: TcpStream,
     /// Bytes that were sent on it.
     pub sent: u64,
+    /// Bytes that were received on it.
+    pub received: u64,
     /// What was read from it is put here.
     pub buffer: Vec<u8>,
 }
@@ -47,14 +48,14 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Prepares to send a request on a connection.
+    /// Prepares to send a request on a connection; to be sent at once, since its time begins.
     pub fn new(
         id: RequestId,
         connection: &OpenConnection,
         what: &PreparedRequest,
         recorder: &Recorder,
     ) -> Self {
-        let bytes = what.bytes(&format!("sc-{}-{id}", std::process::id()));
+        let bytes = what.bytes(|| format!("sc-{}-{id}", std::process::id()));
         let now = recorder.now();
         let request = Request {
             request: id,
@@ -63,6 +64,8 @@ impl Exchange {
             head_bytes: bytes.head as u32,
             total_bytes: bytes.all.len() as u32,
             stream_offset: connection.sent,
+            response_offset: connection.received,
+            response_bytes: 0,
             started: now,
             head_sent: None,
             sent: None,
@@ -91,22 +94,27 @@ impl Exchange {
     ///
     /// May be dropped at any time: [`Exchange::finish`] then tells how far it came.
     pub async fn run(&mut self, connection: &mut OpenConnection, recorder: &Recorder) {
-        let OpenConnection { stream, sent, buffer, .. } = connection;
+        let OpenConnection { stream, sent, received, buffer, .. } = connection;
         let (mut read, mut write) = stream.split();
         let mut upload = Upload::new(&self.bytes, self.upload_over);
-        self.request.started = recorder.now();
-        self.write_piece(&mut upload, &mut write, sent, recorder).await;
+        let bytes = self.bytes.all.clone();
         let end = loop {
-            let received = tokio::select! {
+            // Reading goes on while a body is being sent: a server may answer before it has all
+            // of it, and one that sends it back would wait for ever to get rid of it.
+            tokio::select! {
                 biased;
-                received = read.read(buffer) => received,
-                () = upload.due(), if !upload.is_done() && !self.write_failed => {
-                    self.write_piece(&mut upload, &mut write, sent, recorder).await;
-                    continue;
+                written = write.write(upload.due_bytes(&bytes)), if upload.is_due() => {
+                    *sent += self.wrote(written, &mut upload, recorder);
                 }
-            };
-            if let Some(end) = self.take(received, buffer, recorder) {
-                break end;
+                length = read.read(buffer) => {
+                    let before = self.request.response_bytes;
+                    let end = self.take(length, buffer, recorder);
+                    *received += self.request.response_bytes - before;
+                    if let Some(end) = end {
+                        break end;
+                    }
+                }
+                () = upload.wait() => upload.release(),
             }
         };
         self.request.end = end;
@@ -125,29 +133,29 @@ impl Exchange {
         self.request
     }
 
-    async fn write_piece(
+    /// Takes note of what a write gave; how many bytes it took.
+    fn wrote(
         &mut self,
+        written: io::Result<usize>,
         upload: &mut Upload,
-        write: &mut WriteHalf<'_>,
-        sent: &mut u64,
         recorder: &Recorder,
-    ) {
-        let piece = upload.next();
-        // write(2) may take a part only; a server that has closed already makes it fail, and may
-        // have answered before that, so that reading goes on.
-        let written = write.write_all(&self.bytes.all[piece.clone()]).await;
+    ) -> u64 {
         let now = recorder.now();
-        if written.is_err() {
+        // A server that has closed makes writing fail, and may have answered before that, so that
+        // reading goes on.
+        let Ok(length) = written else {
             self.write_failed = true;
-            return;
+            upload.give_up();
+            return 0;
+        };
+        upload.at += length;
+        if upload.at >= self.bytes.head {
+            self.request.head_sent.get_or_insert(now);
         }
-        *sent += piece.len() as u64;
-        if piece.end >= self.bytes.head && self.request.head_sent.is_none() {
-            self.request.head_sent = Some(now);
+        if upload.at == self.bytes.all.len() {
+            self.request.sent.get_or_insert(now);
         }
-        if upload.is_done() {
-            self.request.sent = Some(now);
-        }
+        length as u64
     }
 
     /// Takes what a read gave; the end, if that is one.
@@ -168,8 +176,9 @@ impl Exchange {
         };
         self.request.first_byte.get_or_insert(now);
         let had_head = self.reader.has_head();
-        if self.reader.push(&buffer[..length]).is_err() {
-            return Some(RequestEnd::NotHttp);
+        match self.reader.push(&buffer[..length]) {
+            Ok(taken) => self.request.response_bytes += taken as u64,
+            Err(_) => return Some(RequestEnd::NotHttp),
         }
         if self.reader.has_head() && !had_head {
             self.request.head_received = Some(now);
@@ -181,45 +190,55 @@ impl Exchange {
     }
 }
 
-/// The pieces in which a request is sent: one, unless its upload is spread out.
+/// How far a request is sent: all of it is due at once, unless its upload is spread out.
 #[derive(Debug)]
 struct Upload {
-    head: usize,
-    total: usize,
+    /// Bytes that were written.
     at: usize,
+    /// Bytes that may be written by now.
+    due: usize,
+    total: usize,
     piece: usize,
     every: Duration,
-    due: Instant,
+    /// When the next piece is due, where there is one.
+    next: Option<Instant>,
 }
 
 impl Upload {
     fn new(bytes: &Bytes, over: Option<Duration>) -> Self {
         let total = bytes.all.len();
         let body = total - bytes.head;
-        let (piece, every) = match over {
-            Some(over) => (body.div_ceil(UPLOAD_PIECES).max(1), over / UPLOAD_PIECES as u32),
-            None => (total, Duration::ZERO),
-        };
-        let head = if over.is_some() { bytes.head } else { total };
-        Self { head, total, at: 0, piece, every, due: Instant::now() }
+        let every = over.unwrap_or_default() / UPLOAD_PIECES as u32;
+        let due = if over.is_some() { bytes.head } else { total };
+        let next = (due < total).then(|| Instant::now() + every);
+        Self { at: 0, due, total, piece: body.div_ceil(UPLOAD_PIECES).max(1), every, next }
     }
 
-    fn is_done(&self) -> bool {
-        self.at >= self.total
+    fn is_due(&self) -> bool {
+        self.at < self.due
     }
 
-    /// The next piece; a spread-out upload begins with the head alone.
-    fn next(&mut self) -> std::ops::Range<usize> {
-        let start = self.at;
-        self.at = match start {
-            0 => self.head,
-            _ => (start + self.piece).min(self.total),
-        };
-        self.due += self.every;
-        start..self.at
+    fn due_bytes<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+        &bytes[self.at..self.due]
     }
 
-    async fn due(&self) {
-        sleep_until(self.due).await;
+    /// Waits until the next piece is due; for ever where there is none.
+    async fn wait(&self) {
+        match self.next {
+            Some(next) => sleep_until(next).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn release(&mut self) {
+        self.due = (self.due + self.piece).min(self.total);
+        let more = self.next.filter(|_| self.due < self.total);
+        self.next = more.map(|next| next + self.every);
+    }
+
+    /// No more of it can be sent.
+    fn give_up(&mut self) {
+        self.due = self.at;
+        self.next = None;
     }
 }

@@ -12,8 +12,10 @@ use super::clients::{Clients, Stage};
 
 /// Asks again and again until the signal, and once more after it.
 pub async fn pooled_client(clients: Rc<Clients>, templates: Rc<[RequestTemplate]>, first: usize) {
-    // Without the machine's proxy settings: the target is on this machine.
-    let Ok(client) = reqwest::Client::builder().no_proxy().build() else { return };
+    // Without the machine's proxy settings, as the target is on this machine; and without
+    // following redirects, which may lead to another one.
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let Ok(client) = builder.build() else { return };
     for number in first.. {
         let template = number % templates.len();
         let is_last = clients.stage() != Stage::Load;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::model::event::{EventKind, Probe, ProbeOutcome};
 use crate::observe::recorder::Recorder;
 
-use super::clients::{Clients, Stage};
+use super::clients::{Clients, Stage, is_self_connected};
 
 /// A probe that is not answered within this time has met a full accept queue.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -29,7 +29,6 @@ pub async fn probe(address: SocketAddr, recorder: &Recorder) -> ProbeOutcome {
     let connected = timeout(LIMIT, TcpStream::connect(address)).await;
     let ended = recorder.now();
     let outcome = match connected.map(|result| result.map_err(|error| error.kind())) {
-        // A port that nobody listens on can be connected to itself (simultaneous open).
         Ok(Ok(stream)) if is_self_connected(&stream) => ProbeOutcome::Refused,
         Ok(Ok(_)) => ProbeOutcome::Established,
         Ok(Err(ConnectionRefused | ConnectionReset)) => ProbeOutcome::Refused,
@@ -38,10 +37,6 @@ pub async fn probe(address: SocketAddr, recorder: &Recorder) -> ProbeOutcome {
     };
     recorder.record(EventKind::Probe(Probe { started, ended, outcome }));
     outcome
-}
-
-fn is_self_connected(stream: &TcpStream) -> bool {
-    stream.local_addr().ok() == stream.peer_addr().ok()
 }
 
 /// Probes from the signal on until the trial is over: every millisecond at first, when refusal

@@ -1,6 +1,7 @@
 //! Requests as they go over the wire.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::target::RequestTemplate;
@@ -18,15 +19,16 @@ pub struct PreparedRequest {
     pub usual: Duration,
     /// How long the sending of the body is spread out.
     pub upload_over: Option<Duration>,
-    head: String,
-    body: Vec<u8>,
+    bytes: Bytes,
+    /// Whether `{key}` in the head makes each request's bytes its own.
+    is_keyed: bool,
 }
 
 /// One request's bytes.
 #[derive(Clone, Debug)]
 pub struct Bytes {
     /// Head, then body.
-    pub all: Vec<u8>,
+    pub all: Arc<[u8]>,
     /// Where the head ends.
     pub head: usize,
 }
@@ -60,20 +62,24 @@ impl PreparedRequest {
             weight: of.weight,
             usual,
             upload_over: of.upload_over,
-            head,
-            body: of.body.clone(),
+            is_keyed: head.contains("{key}"),
+            bytes: Bytes::new(&head, &of.body),
         }
     }
 
-    /// The bytes of one request; `key` stands for `{key}` in them.
-    pub fn bytes(&self, key: &str) -> Bytes {
-        let mut all = match self.head.contains("{key}") {
-            true => self.head.replace("{key}", key).into_bytes(),
-            false => self.head.as_bytes().to_vec(),
-        };
-        let head = all.len();
-        all.extend_from_slice(&self.body);
-        Bytes { all, head }
+    /// The bytes of one request; `key` is asked for what stands for `{key}` in them.
+    pub fn bytes(&self, key: impl FnOnce() -> String) -> Bytes {
+        if !self.is_keyed {
+            return self.bytes.clone();
+        }
+        let (head, body) = self.bytes.all.split_at(self.bytes.head);
+        Bytes::new(&String::from_utf8_lossy(head).replace("{key}", &key()), body)
+    }
+}
+
+impl Bytes {
+    fn new(head: &str, body: &[u8]) -> Self {
+        Self { all: [head.as_bytes(), body].concat().into(), head: head.len() }
     }
 }
 
@@ -84,7 +90,7 @@ mod tests {
     fn bytes(template: &RequestTemplate) -> String {
         let address = "127.0.0.1:8080".parse().unwrap();
         let prepared = PreparedRequest::new(0, template, address, Duration::ZERO);
-        String::from_utf8(prepared.bytes("k1").all).unwrap()
+        String::from_utf8(prepared.bytes(|| "k1".into()).all.to_vec()).unwrap()
     }
 
     #[test]

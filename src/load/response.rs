@@ -2,9 +2,12 @@
 //!
 //! Does no input itself, so that every way in which bytes can be cut is easy to test.
 
+use std::borrow::Cow;
+use std::mem::MaybeUninit;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use httparse::{EMPTY_HEADER, Status};
+use httparse::{ParserConfig, Status};
 use sha2::{Digest, Sha256};
 
 use crate::model::event::{BodySeen, Framing};
@@ -168,15 +171,25 @@ impl ResponseReader {
 
     fn take_head(&mut self, bytes: &[u8]) -> Result<usize, NotHttp> {
         let before = self.head.len();
-        self.head.extend_from_slice(bytes);
-        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        let head = std::mem::take(&mut self.head);
-        let length = match response.parse(&head).map_err(|_| NotHttp)? {
+        let mut held = std::mem::take(&mut self.head);
+        let head = match before {
+            // Most heads come in one piece, and are parsed where they lie.
+            0 => Cow::Borrowed(bytes),
+            _ => {
+                held.extend_from_slice(bytes);
+                Cow::Owned(held)
+            }
+        };
+        // Left uninitialised, because clearing room for so many takes longer than parsing a few.
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let config = ParserConfig::default();
+        let parsed = config.parse_response_with_uninit_headers(&mut response, &head, &mut headers);
+        let length = match parsed.map_err(|_| NotHttp)? {
             Status::Complete(length) => length,
             Status::Partial if head.len() > HEAD_BYTES_MAX => return Err(NotHttp),
             Status::Partial => {
-                self.head = head;
+                self.head = head.into_owned();
                 return Ok(bytes.len());
             }
         };

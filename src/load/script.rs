@@ -13,6 +13,7 @@ pub struct Script {
     random: ChaCha8Rng,
     weights: Vec<u32>,
     begun: bool,
+    keep_alive_percent: u8,
     /// Its number among the clients of the trial.
     pub client: u32,
     /// When it begins, after the load began.
@@ -51,7 +52,16 @@ pub fn scripts(
             // starters would keep their connections and the late ones not.
             let keeps_alive = (kept * 7.0) % 100.0 < f64::from(shape.keep_alive_percent);
             let weights = weights.to_vec();
-            Script { random, weights, begun: false, client, start, keeps_alive, pause }
+            Script {
+                random,
+                weights,
+                begun: false,
+                keep_alive_percent: shape.keep_alive_percent,
+                client,
+                start,
+                keeps_alive,
+                pause,
+            }
         })
         .collect()
 }
@@ -67,6 +77,11 @@ impl Script {
         }
         let drawn = self.random.next_u64();
         self.by_weight(drawn)
+    }
+
+    /// Whether a connection of the open loop is kept for another request.
+    pub fn next_keeps_alive(&mut self) -> bool {
+        self.random.next_u64() % 100 < u64::from(self.keep_alive_percent)
     }
 
     fn by_weight(&self, number: u64) -> usize {

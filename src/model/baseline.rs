@@ -3,11 +3,12 @@
 //! Some bodies differ from one start of the target to the next (a process id, a date), and some
 //! requests fail with and without a signal. Neither is the shutdown's fault.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::contract::ExpectedResponse;
-use super::event::{Request, RequestEnd};
+use super::event::{Framing, Request, RequestEnd};
 use super::history::Outcome;
+use super::statistics::rate_bounds_95;
 use super::time::Nanos;
 
 /// What a trial shows of the contract's requests without the signal.
@@ -17,8 +18,8 @@ pub(super) struct Baseline {
     confirmed: HashSet<u16>,
     /// Requests that were answered with another body before the signal.
     contradicted: HashSet<u16>,
-    /// How requests failed that were over before the signal.
-    failures: HashSet<(u16, Outcome)>,
+    /// How the requests ended that were over before the signal.
+    ends: HashMap<(u16, Outcome), u64>,
 }
 
 impl Baseline {
@@ -45,14 +46,25 @@ impl Baseline {
         baseline
     }
 
-    /// Takes note that a request failed in this way before the signal.
-    pub(super) fn failed(&mut self, template: u16, outcome: Outcome) {
-        self.failures.insert((template, outcome));
+    /// Takes note of how a request ended before the signal.
+    pub(super) fn ended(&mut self, template: u16, outcome: Outcome) {
+        *self.ends.entry((template, outcome)).or_default() += 1;
     }
 
-    /// Whether such requests fail like this without a signal as well.
-    pub(super) fn fails_anyway(&self, template: u16, outcome: Outcome) -> bool {
-        self.failures.contains(&(template, outcome))
+    /// Whether as many as `failed` of `all` such requests could have failed like this without the
+    /// signal as well, by the upper bound (95 %) of the rate at which they did before it.
+    pub(super) fn is_usual(
+        &self,
+        (template, outcome): (u16, Outcome),
+        failed: u64,
+        all: u64,
+    ) -> bool {
+        let before = |outcome| self.ends.get(&(template, outcome)).copied().unwrap_or(0);
+        let total: u64 =
+            self.ends.iter().filter(|((t, _), _)| *t == template).map(|(_, count)| count).sum();
+        let bounds = rate_bounds_95(before(outcome), total);
+        let usual = bounds.filter(|_| before(outcome) > 0).map_or(0.0, |(_, upper)| upper);
+        usual > 0.0 && failed as f64 <= (all as f64 * usual).ceil()
     }
 
     /// What a complete response with the expected status is, by its body.
@@ -75,6 +87,13 @@ impl Baseline {
                     && self.confirmed.contains(&request.template) =>
             {
                 Outcome::Corrupt
+            }
+            // It ends where its connection does, and there is nothing to compare it with: the
+            // same bytes would have come from a server that died over it.
+            None if request.framing == Some(Framing::CloseDelimited)
+                && seen.digest_matches.is_none() =>
+            {
+                Outcome::Unverifiable
             }
             _ => Outcome::Completed,
         }

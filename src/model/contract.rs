@@ -91,7 +91,7 @@ impl JobPatterns {
                 r"\[(?P<id>[^\]]*job)\] (?P<turn>Done)\s*$".into(),
             ],
             finish: vec![
-                r"\bjob id=(?P<id>\S+) finished\b".into(),
+                r"\bjob id=(?P<id>\S+) (finished|done|completed?|ended|succeeded|failed)\b".into(),
                 r"\[(?P<id>[^\]]*job)\] ctx Done\s*$".into(),
             ],
             declared: false,

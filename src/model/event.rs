@@ -56,6 +56,9 @@ pub enum EventKind {
     OutputDropped {
         /// How many.
         lines: u64,
+        /// How many of them were lines of jobs.
+        #[serde(default)]
+        job_lines: u64,
     },
     /// The process that the harness follows ended (waitid(2)).
     Exited {
@@ -222,6 +225,12 @@ pub struct Request {
     pub total_bytes: u32,
     /// Bytes that the client had sent on this connection before this request.
     pub stream_offset: u64,
+    /// Bytes that the client had received on this connection before this response.
+    #[serde(default)]
+    pub response_offset: u64,
+    /// Bytes of the response that were received, head and framing included.
+    #[serde(default)]
+    pub response_bytes: u64,
     /// Just before the first write(2).
     pub started: Nanos,
     /// When the write(2) of the last byte of the head returned.

@@ -78,6 +78,9 @@ pub enum Outcome {
     TimedOut,
     /// Turned away by a draining server, in so many words.
     Rejected,
+    /// Whole or cut, nobody can tell: the body ends where the connection does, and there is none
+    /// to compare it with (RFC 9112, section 8).
+    Unverifiable,
 }
 
 impl Outcome {
@@ -92,6 +95,7 @@ impl Outcome {
             Outcome::Reset => "reset",
             Outcome::TimedOut => "timed-out",
             Outcome::Rejected => "rejected",
+            Outcome::Unverifiable => "unverifiable",
         }
     }
 }
@@ -175,20 +179,19 @@ impl History {
             baseline,
             events,
         };
-        history.note_failures_before_signal();
+        history.note_ends_before_signal();
         Ok(history)
     }
 
-    fn note_failures_before_signal(&mut self) {
+    fn note_ends_before_signal(&mut self) {
         let Some(signal) = self.signal else { return };
-        let failures: Vec<_> = self
+        let ends: Vec<_> = self
             .requests()
             .filter(|(_, request)| request.ended <= signal.bracket.before)
             .map(|(_, request)| (request.template, self.outcome(request)))
-            .filter(|(_, outcome)| *outcome != Outcome::Completed)
             .collect();
-        for (template, outcome) in failures {
-            self.baseline.failed(template, outcome);
+        for (template, outcome) in ends {
+            self.baseline.ended(template, outcome);
         }
     }
 
@@ -344,10 +347,11 @@ impl History {
         self.baseline.outcome_by_body(request, expected)
     }
 
-    /// Whether such a request ends like this without a signal as well, as others did in the same
-    /// trial before it came: then its end accuses nobody.
-    pub fn fails_anyway(&self, request: &Request) -> bool {
-        self.baseline.fails_anyway(request.template, self.outcome(request))
+    /// Whether as many as `failed` of `all` requests of this kind could have ended like this
+    /// without the signal as well, as others did in the same trial before it came: then their end
+    /// accuses nobody.
+    pub fn fails_anyway(&self, template: u16, outcome: Outcome, failed: u64, all: u64) -> bool {
+        self.baseline.is_usual((template, outcome), failed, all)
     }
 
     /// Whether it was the harness that ended a request, and before the deadline: it killed what

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::event::{Connection, Request, SocketSeen};
+use super::event::{Connection, Framing, Request, RequestEnd, SocketSeen};
 use super::time::Nanos;
 
 /// Where a request was at the signal, and so who held it.
@@ -104,6 +104,9 @@ pub fn phase(request: &Request, connection: &Connection, at: Bracket, source: So
     if !before(request.head_sent) {
         return Phase::Ambiguous;
     }
+    if let Some(over) = answered(request, at, source) {
+        return over;
+    }
     // A byte of the response came back: the program has the request, whatever else is known.
     let answering = before(request.first_byte);
     let sent = before(request.sent);
@@ -112,6 +115,28 @@ pub fn phase(request: &Request, connection: &Connection, at: Bracket, source: So
         _ if answering => Phase::Uploading,
         Source::Kernel(around) => from_kernel(request, sent, around),
         Source::Time(margin) => from_time(request, sent, at, margin),
+    }
+}
+
+/// The phase of a request whose response may have been on its way when the signal came, and only
+/// the client was late to read it.
+///
+/// A response that was sent before the signal says nothing of what the signal did.
+fn answered(request: &Request, at: Bracket, source: Source) -> Option<Phase> {
+    let is_told_by_length = request.framing != Some(Framing::CloseDelimited);
+    if request.end != RequestEnd::Complete || !is_told_by_length || request.response_bytes == 0 {
+        return None;
+    }
+    let end = request.response_offset + request.response_bytes;
+    match source {
+        Source::Kernel(Around { before: Some(before), .. }) if before.sent >= end => {
+            Some(Phase::Finished)
+        }
+        Source::Kernel(Around { after: Some(after), .. }) if after.sent >= end => {
+            Some(Phase::Ambiguous)
+        }
+        Source::Time(margin) if request.ended.since(at.before) < margin => Some(Phase::Ambiguous),
+        Source::Kernel(_) | Source::Time(_) => None,
     }
 }
 
@@ -187,6 +212,8 @@ mod tests {
             head_bytes: 60,
             total_bytes: 100,
             stream_offset: 40,
+            response_offset: 0,
+            response_bytes: 0,
             started: Nanos::from_ms(started_ms),
             head_sent: sent,
             sent,
@@ -236,6 +263,20 @@ mod tests {
         let head = socket(true, 140, 70);
         assert_eq!(kernel(head, head), Phase::PartialHead);
         assert_eq!(kernel(socket(true, 140, 20), None), Phase::Uploading);
+    }
+
+    #[test]
+    fn a_response_that_was_sent_before_the_signal_shows_nothing_of_it() {
+        let mut request = request(990);
+        (request.response_offset, request.response_bytes) = (70, 30);
+        let sent = |sent| socket(true, 140, 0).map(|socket| SocketSeen { sent, ..socket });
+        let at = |before, after| {
+            phase(&request, &connection(900), AT, Source::Kernel(Around { before, after }))
+        };
+        assert_eq!(at(sent(100), sent(100)), Phase::Finished);
+        assert_eq!(at(sent(70), sent(100)), Phase::Ambiguous);
+        assert_eq!(at(sent(70), sent(70)), Phase::Processing);
+        assert_eq!(at(sent(99), None), Phase::Processing);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub struct RunReport {
     pub exit_code: u8,
     /// Whether the run was stopped before its plan or budget was done, and by which signal.
     pub interrupted: Option<Signal>,
+    /// Starts of the target that did not come as far as the signal, and were tried again.
+    #[serde(default)]
+    pub retries: u32,
     /// The profile that set the severities.
     pub profile: Profile,
     /// The seed of the plan.
@@ -89,6 +92,10 @@ pub struct TargetReport {
     pub url: Option<String>,
     /// Whether the port was found by looking at the process tree, rather than handed over.
     pub discovered: bool,
+    /// How many requests it works on at the same time, where that is fewer than were asked for;
+    /// the load is then kept to that many.
+    #[serde(default)]
+    pub parallelism: Option<u16>,
     /// The requests that were sent, as people name them.
     pub requests: Vec<RequestReport>,
 }

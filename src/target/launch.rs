@@ -170,7 +170,14 @@ impl Drop for Launched {
     fn drop(&mut self) {
         self.kill_all();
         let _ = self.child.kill();
-        let _ = self.child.wait();
+        // SIGKILL takes effect within milliseconds; a process that may not be killed (it changed
+        // its user) must not hold the harness for ever.
+        for _ in 0..1000 {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         self.family.reap();
     }
 }

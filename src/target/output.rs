@@ -34,6 +34,7 @@ struct Counts {
     lines: usize,
     job_lines: usize,
     dropped: u64,
+    jobs_dropped: u64,
     last: VecDeque<String>,
 }
 
@@ -75,9 +76,11 @@ impl Output {
 
     /// Writes down how many lines were not kept.
     pub fn finish(&self) {
-        let lines = std::mem::take(&mut self.counts.borrow_mut().dropped);
+        let mut counts = self.counts.borrow_mut();
+        let lines = std::mem::take(&mut counts.dropped);
+        let job_lines = std::mem::take(&mut counts.jobs_dropped);
         if lines > 0 {
-            self.recorder.record(EventKind::OutputDropped { lines });
+            self.recorder.record(EventKind::OutputDropped { lines, job_lines });
         }
     }
 
@@ -102,6 +105,7 @@ impl Output {
             self.recorder.record(EventKind::OutputLine { stream, line });
         } else {
             counts.dropped += 1;
+            counts.jobs_dropped += u64::from(is_job);
         }
     }
 }
@@ -148,7 +152,7 @@ mod tests {
         let (events, last) = lines_of(&written);
         assert_eq!(events.len(), LINES_MAX + 2);
         assert_eq!(events[LINES_MAX], line("job id=7 started"));
-        assert_eq!(events[LINES_MAX + 1], EventKind::OutputDropped { lines: 5 });
+        assert_eq!(events[LINES_MAX + 1], EventKind::OutputDropped { lines: 5, job_lines: 0 });
         assert_eq!(last.len(), LAST_LINES);
     }
 

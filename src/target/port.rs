@@ -1,9 +1,11 @@
 //! A port that no other trial has, for as long as it is held.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
+
+use socket2::{Domain, Socket, Type};
 
 /// Below the usual ephemeral range (32768 to 60999): a connection to a closed port inside it can
 /// end up connected to itself (TCP simultaneous open).
@@ -62,13 +64,23 @@ impl PortLease {
     }
 }
 
-/// Whether a server could listen on the port now, on any address.
+/// Whether any server could listen on the port now, on any address: also one that does not set
+/// SO_REUSEADDR, which connections in TIME_WAIT keep out.
 pub fn is_free(port: u16) -> bool {
-    TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_ok()
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None);
+    socket.is_ok_and(|socket| socket.bind(&address.into()).is_ok())
+}
+
+/// Whether somebody listens on the port now, on any address.
+pub fn is_taken(port: u16) -> bool {
+    std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_err()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

@@ -112,6 +112,9 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
         let patience = ANSWER_LIMIT.min(end - Instant::now());
         match attempt(search, family, watch.as_mut(), patience).await {
             Ok(found) => return Ok(found),
+            // Cut short by the end of the search, it takes nothing from what was seen before.
+            Err(NotReady::NeverAnswered { .. }) if patience < ANSWER_LIMIT && has_spoken(&last) => {
+            }
             Err(NotReady::Status { address, path, status, .. }) => {
                 answers += 1;
                 last = NotReady::Status { address, path, status, times: answers };
@@ -130,6 +133,10 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
         pause = (pause * 11 / 10).min(Duration::from_millis(50));
     }
     Err(last)
+}
+
+fn has_spoken(seen: &NotReady) -> bool {
+    matches!(seen, NotReady::Status { .. } | NotReady::NotHttp { .. })
 }
 
 async fn attempt(

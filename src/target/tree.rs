@@ -29,6 +29,7 @@ struct Stat {
 #[derive(Debug)]
 pub struct Family {
     leader: u32,
+    leader_id: Option<ProcessId>,
     marker: String,
     known: BTreeSet<ProcessId>,
 }
@@ -40,15 +41,20 @@ pub const MARKER: &str = "_SHUTDOWN_CHECK_TRIAL";
 impl Family {
     /// The family of the process `leader`, whose environment has `MARKER` set to `marker`.
     pub fn new(leader: u32, marker: String) -> Self {
-        let mut family = Self { leader, marker, known: BTreeSet::new() };
+        let mut family = Self { leader, leader_id: None, marker, known: BTreeSet::new() };
         family.look();
         family
     }
 
     /// Looks who belongs to it now, and remembers them.
     pub fn look(&mut self) {
-        self.known.extend(stat(self.leader).map(|stat| stat.id));
-        self.known.extend(descendants(self.leader));
+        // Its number may be another process's by now.
+        let leader = stat(self.leader).map(|stat| stat.id);
+        if leader.is_some() && (self.leader_id.is_none() || leader == self.leader_id) {
+            self.leader_id = leader;
+            self.known.extend(leader);
+            self.known.extend(descendants(self.leader));
+        }
     }
 
     /// Those that are alive, the leader among them while it is.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -12,249 +13,54 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use crate::load::clients::{Clients, Stage};
 use crate::load::pooled::pooled_client;
 use crate::load::prober::{ask_late, probe, probe_until_over};
-use crate::model::event::{Event, EventKind, ExitStatus, ProbeOutcome, Stream};
-use crate::model::ledger::{BadPattern, JobLines};
+use crate::model::event::{Event, EventKind, ExitStatus, ProbeOutcome};
 use crate::model::plan::{Moment, PlannedSignal, SignalTo, Trial};
-use crate::model::target::LastWords;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
-use crate::target::launch::{Followed, LaunchError, Launched, launch};
-use crate::target::output::Output;
-use crate::target::port::{PortLease, is_free};
-use crate::target::ready::{Found, NotReady, Search, ready};
+use crate::target::launch::{Followed, Launched};
+use crate::target::ready::Found;
 use crate::target::tree::command_line;
 
+use super::error::{Early, TrialError, harness};
 use super::interrupt::Interrupt;
 use super::signaller::{Order, Recipient, send_from_thread};
-use super::subject::{Guard, Subject};
+use super::started::{Started, start};
+use super::subject::Subject;
 
 /// Helper processes of runtimes outlive their parent by 50 to 100 ms, longer on a busy machine;
 /// what lives longer than this after the exit is left behind.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// Clients get this long after the exit to see how their connections ended.
 const CLIENTS_GRACE: Duration = Duration::from_secs(2);
-/// A longer command is cut in messages.
-const COMMAND_CHARS_MAX: usize = 60;
-/// How [`TrialError::Ended`] names the case that a launcher ended while the load was on.
-pub const LEFT_ITS_SERVER: &str = "while its server goes on";
 /// How often the harness looks whether it is late itself.
 const LAG_TICK: Duration = Duration::from_millis(5);
 
-/// The trial could not be carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum TrialError {
-    /// The target could not be started.
-    #[error(transparent)]
-    Launch(#[from] LaunchError),
-    /// It did not become ready.
-    #[error("{command} never became ready\n  waited {waited:?}: {reason}")]
-    NotReady {
-        /// The target.
-        command: String,
-        /// How long was waited.
-        waited: Duration,
-        /// What was seen last.
-        reason: NotReady,
-        /// What it wrote.
-        last: LastWords,
-    },
-    /// It ended before it was ready, or before any signal.
-    #[error("{command} {} {when}", how(.last))]
-    Ended {
-        /// The target.
-        command: String,
-        /// "before it was ready", "before any signal", [`LEFT_ITS_SERVER`].
-        when: &'static str,
-        /// How it ended and what it wrote.
-        last: LastWords,
-    },
-    /// The port that the target insists on is another program's.
-    #[error("port {port} is taken by another program, and {command} was to listen there")]
-    PortTaken {
-        /// The port.
-        port: u16,
-        /// The target.
-        command: String,
-    },
-    /// The user asked for the end.
-    #[error("interrupted")]
-    Interrupted,
-    /// A job pattern can't be used.
-    #[error(transparent)]
-    Pattern(#[from] BadPattern),
-    /// The harness itself could not go on.
-    #[error("the harness could not {what}: {reason}")]
-    Harness {
-        /// What it tried.
-        what: &'static str,
-        /// What the system said.
-        reason: std::io::Error,
-    },
-}
-
-fn how(last: &LastWords) -> String {
-    match last.exit {
-        Some(ExitStatus { code: Some(code), .. }) => format!("exited with status {code}"),
-        Some(ExitStatus { signal: Some(signal), .. }) => format!("was ended by {signal}"),
-        _ => "ended".into(),
-    }
-}
-
-/// The command on one line, short enough for a message.
-fn shown(command: &[String]) -> String {
-    let is_plain = |word: &str| !word.is_empty() && !word.contains([' ', '\'', '"', ';', '&', '|']);
-    let words = command.iter().map(|word| match is_plain(word) {
-        true => word.clone(),
-        false => format!("'{word}'"),
-    });
-    let line = words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
-    match line.char_indices().nth(COMMAND_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
-    }
-}
-
-fn harness(what: &'static str) -> impl FnOnce(std::io::Error) -> TrialError {
-    move |reason| TrialError::Harness { what, reason }
-}
-
 /// Carries a trial out, on the calling thread; everything that was seen, also when it failed.
+///
+/// `attempt` is 0 for the first time; later ones look for another port.
 pub fn carry_out(
     trial: &Trial,
     subject: &Subject,
     interrupt: &Interrupt,
+    attempt: u32,
 ) -> (Vec<Event>, Result<(), TrialError>) {
     let recorder = Recorder::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(harness("start a runtime")).and_then(|runtime| {
-        let run = run(trial, subject, interrupt, &recorder);
+        let port_seed = trial.seed.wrapping_add(u64::from(attempt) * 4099);
+        let run = run(trial, subject, interrupt, (&recorder, port_seed));
         LocalSet::new().block_on(&runtime, run)
     });
     (recorder.into_events(), result)
-}
-
-/// A started target, and what reads its output.
-pub(super) struct Started {
-    guard: Arc<dyn Guard>,
-    pub(super) launched: Launched,
-    pub(super) output: Output,
-    pub(super) readers: JoinSet<()>,
-    lease: Option<PortLease>,
-    guarded: Vec<u32>,
-    command: String,
-}
-
-/// Starts the target of a subject.
-pub(super) fn start(
-    subject: &Subject,
-    seed: u64,
-    recorder: &Recorder,
-) -> Result<Started, TrialError> {
-    let command = shown(&subject.target.command);
-    let (port, lease) = match subject.target.port {
-        Some(port) if !is_free(port) => return Err(TrialError::PortTaken { port, command }),
-        Some(port) => (port, None),
-        None => {
-            let lease = PortLease::take(seed).map_err(harness("find a free port"))?;
-            (lease.port(), Some(lease))
-        }
-    };
-    let marker = format!("{}-{port}", subject.run_id);
-    let jobs = Rc::new(JobLines::new(&subject.contract.jobs)?);
-    let output = Output::new(recorder.clone(), jobs);
-    let (launched, pipes) = launch(&subject.target, port, &marker)?;
-    let pid = launched.leader().pid;
-    subject.guard.launched(pid);
-    recorder.record(EventKind::Spawned { pid });
-    let mut readers = JoinSet::new();
-    readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
-    readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
-    let guard = subject.guard.clone();
-    let guarded = vec![pid];
-    Ok(Started { guard, launched, output, readers, lease, guarded, command })
-}
-
-impl Drop for Started {
-    fn drop(&mut self) {
-        self.launched.kill_all();
-        for pid in self.guarded.drain(..) {
-            self.guard.ended(pid);
-        }
-    }
-}
-
-impl Started {
-    /// Waits until it is ready, or has ended, or the user asks for the end.
-    pub(super) async fn ready(
-        &mut self,
-        subject: &Subject,
-        interrupt: &Interrupt,
-        recorder: &Recorder,
-    ) -> Result<Found, TrialError> {
-        let target = &subject.target;
-        let leased = self.lease.as_ref().map(PortLease::port);
-        let search = Search {
-            port: target.port.or(leased).unwrap_or_default(),
-            host: &target.host,
-            any_port: target.port.is_none(),
-            ready_path: target.ready_path.as_deref(),
-            limit: target.ready_timeout,
-        };
-        let outcome = tokio::select! {
-            biased;
-            found = ready(&search, self.launched.family()) => found,
-            () = interrupt.wait() => return Err(TrialError::Interrupted),
-        };
-        match outcome {
-            Ok(found) => {
-                let Found { address, owner } = found;
-                recorder.record(EventKind::Ready { address, owner });
-                // Whatever its environment and session are, the guardian knows it.
-                for process in self.launched.family().alive() {
-                    self.guard.launched(process.pid);
-                    self.guarded.push(process.pid);
-                }
-                Ok(found)
-            }
-            Err(NotReady::Gone) => Err(self.ended("before it was ready").await),
-            Err(NotReady::PortTaken { port }) => {
-                Err(TrialError::PortTaken { port, command: self.command.clone() })
-            }
-            Err(reason) => {
-                let last = LastWords { exit: None, lines: self.output.last_lines() };
-                let (command, waited) = (self.command.clone(), search.limit);
-                Err(TrialError::NotReady { command, waited, reason, last })
-            }
-        }
-    }
-
-    /// Whether it listens on the port that it was handed.
-    pub(super) fn was_handed(&self, port: u16) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.port() == port)
-    }
-
-    /// The error that says how the target ended, with its last words.
-    pub(super) async fn ended(&mut self, when: &'static str) -> TrialError {
-        let leader = self.launched.leader().clone();
-        // It may be another process that ended, and the leader live on.
-        let exit = timeout(Duration::from_millis(200), leader.ended()).await.ok().flatten();
-        // Its last words may still be in the pipe.
-        let _ = timeout(Duration::from_millis(200), async {
-            while self.readers.join_next().await.is_some() {}
-        })
-        .await;
-        let last = LastWords { exit, lines: self.output.last_lines() };
-        TrialError::Ended { command: self.command.clone(), when, last }
-    }
 }
 
 async fn run(
     trial: &Trial,
     subject: &Subject,
     interrupt: &Interrupt,
-    recorder: &Recorder,
+    (recorder, port_seed): (&Recorder, u64),
 ) -> Result<(), TrialError> {
-    let mut started = start(subject, trial.seed, recorder)?;
+    let mut started = start(subject, port_seed, recorder)?;
     let found = started.ready(subject, interrupt, recorder).await?;
     let mut course = Course::begin(trial, subject, recorder, &mut started, found)?;
     let result = course.follow(interrupt).await;
@@ -275,6 +81,8 @@ struct Course<'a> {
     signal: oneshot::Receiver<std::io::Result<Nanos>>,
     /// No signal is sent before this instant.
     signal_at: Nanos,
+    /// Keeps the signal from being sent.
+    cancelled: Arc<AtomicBool>,
 }
 
 impl<'a> Course<'a> {
@@ -308,12 +116,15 @@ impl<'a> Course<'a> {
         let (followed, to) = recipient(planned, &started.launched, found)
             .map_err(harness("take hold of the process to signal"))?;
         let signal_at = begun + after;
+        let cancelled = Arc::new(AtomicBool::new(false));
         let order = Order {
             signal: planned.signal,
             at: signal_at,
             to,
             server: address,
             open: clients.open_connections(),
+            connections: shape.connections,
+            cancelled: cancelled.clone(),
         };
         let signal = send_from_thread(order, recorder.clone())
             .map_err(harness("start the thread that sends the signal"))?;
@@ -328,6 +139,7 @@ impl<'a> Course<'a> {
             probers,
             signal,
             signal_at,
+            cancelled,
         })
     }
 
@@ -341,12 +153,14 @@ impl<'a> Course<'a> {
         self.probers.spawn_local(probe_until_over(self.clients.clone(), refuse_within));
         self.probers.spawn_local(ask_late(self.clients.clone()));
         let exit = tokio::select! {
+            // Where both have come while this thread was late, the exit came first.
+            biased;
             exit = self.followed.ended() => exit,
+            () = interrupt.wait() => return Err(TrialError::Interrupted),
             () = sleep_until(deadline) => {
                 self.recorder.record(EventKind::DeadlinePassed);
                 return Ok(());
             }
-            () = interrupt.wait() => return Err(TrialError::Interrupted),
         };
         let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
         self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
@@ -362,7 +176,7 @@ impl<'a> Course<'a> {
         tokio::select! {
             biased;
             () = interrupt.wait() => return Err(TrialError::Interrupted),
-            sent = &mut self.signal => return self.was_sent(sent.unwrap_or(Ok(Nanos::ZERO))).await,
+            sent = &mut self.signal => return self.was_sent(sent).await,
             _ = followed.ended() => {}
         }
         // Signals can be sent to a process that has ended, as long as its parent has not asked
@@ -370,12 +184,15 @@ impl<'a> Course<'a> {
         if self.recorder.now() < self.signal_at {
             return Err(self.ended_early().await);
         }
-        let sent = (&mut self.signal).await.unwrap_or(Ok(Nanos::ZERO));
+        let sent = (&mut self.signal).await;
         self.was_sent(sent).await
     }
 
-    async fn was_sent(&mut self, sent: std::io::Result<Nanos>) -> Result<(), TrialError> {
-        match sent {
+    async fn was_sent(
+        &mut self,
+        sent: Result<std::io::Result<Nanos>, oneshot::error::RecvError>,
+    ) -> Result<(), TrialError> {
+        match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
             Ok(_) => Ok(()),
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
                 Err(self.ended_early().await)
@@ -387,7 +204,8 @@ impl<'a> Course<'a> {
     async fn ended_early(&mut self) -> TrialError {
         let is_launcher = !self.started.launched.family().alive().is_empty()
             && self.started.launched.leader().has_ended();
-        self.started.ended(if is_launcher { LEFT_ITS_SERVER } else { "before any signal" }).await
+        let when = if is_launcher { Early::LeavingItsServer } else { Early::BeforeSignal };
+        self.started.ended(when).await
     }
 
     /// After the exit: does anything of the target go on?
@@ -400,6 +218,10 @@ impl<'a> Course<'a> {
             }
             sleep(Duration::from_millis(5)).await;
         };
+        for process in &alive {
+            let (pid, command) = (process.pid, command_line(process.pid));
+            self.recorder.record(EventKind::ProcessLeft { pid, command });
+        }
         if !alive.is_empty() {
             // What they were asked for they may still finish, and late connections must have
             // had time to show whether somebody takes them.
@@ -407,10 +229,6 @@ impl<'a> Course<'a> {
             let requests = async { while self.workers.join_next().await.is_some() {} };
             let _ = tokio::time::timeout_at(deadline, requests).await;
             sleep_until(late.min(deadline)).await;
-        }
-        for process in self.started.launched.family().alive() {
-            let (pid, command) = (process.pid, command_line(process.pid));
-            self.recorder.record(EventKind::ProcessLeft { pid, command });
         }
         while probe(self.address, self.recorder).await == ProbeOutcome::Established {
             if exited.elapsed() > LEFTOVER_GRACE {
@@ -423,6 +241,7 @@ impl<'a> Course<'a> {
 
     /// Lets the clients see the end, ends what is left, and closes the book.
     async fn finish(&mut self, was_followed: bool) {
+        self.cancelled.store(true, Ordering::SeqCst);
         let is_left = !self.started.launched.family().alive().is_empty();
         if was_followed && !is_left {
             let workers = async { while self.workers.join_next().await.is_some() {} };

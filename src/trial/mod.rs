@@ -1,7 +1,9 @@
 //! Carries out one trial: from a plan to a list of events, whatever the target does.
 
 pub mod carry_out;
+pub mod error;
 pub mod interrupt;
 pub mod rehearsal;
 pub mod signaller;
+mod started;
 pub mod subject;

@@ -15,8 +15,9 @@ use crate::model::target::RequestTemplate;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 
-use super::carry_out::{Started, TrialError, start};
+use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
+use super::started::{Started, start};
 use super::subject::Subject;
 
 /// A request that takes this long outlasts the limit within which connections must be refused,
@@ -108,44 +109,31 @@ async fn run(
     let found = started.ready(&subject, interrupt, recorder).await?;
     let ready_after = recorder.now().since(Nanos::ZERO);
     subject.takes_port = started.was_handed(found.address.port());
-    if !subject.takes_port {
-        subject.target.port = Some(found.address.port());
-    }
-    let address = found.address;
-    let asked = tokio::select! {
-        asked = ask_quietly(&mut subject, address, recorder) => asked,
+    let looked = tokio::select! {
+        looked = look(&mut subject, connections, found.address, recorder) => looked,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     };
-    if let Err(error) = asked {
+    if let Err(error) = looked {
         return Err(started.why(error).await);
     }
-    // A target on a port of its own can't be started a second time before it has ended.
-    let elsewhere = if subject.takes_port {
-        let together = ask_together(&subject, connections, address, recorder);
-        let (together, elsewhere) = tokio::join!(together, ask_another_start(&subject, interrupt));
-        take_in(&mut subject, &together, connections)?;
-        let (answers, other) = elsewhere?;
-        tokio::join!(started.end(), other.end());
-        answers
-    } else {
-        let together = ask_together(&subject, connections, address, recorder).await;
-        take_in(&mut subject, &together, connections)?;
-        started.end().await;
-        let (answers, other) = ask_another_start(&subject, interrupt).await?;
-        other.end().await;
-        answers
-    };
-    keep_stable_bodies(&mut subject.contract.requests, &elsewhere);
-    Ok(Rehearsed { subject, address, ready_after })
+    // Not at the same time: what a start costs would look like a lack of parallelism, and a date
+    // in a body would be the same.
+    started.end().await;
+    tokio::select! {
+        looked = look_at_another_start(&mut subject, interrupt) => looked?,
+        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
+    }
+    Ok(Rehearsed { subject, address: found.address, ready_after })
 }
 
 fn seed() -> u64 {
     u64::from(std::process::id())
 }
 
-/// What the target answers, one request at a time.
-async fn ask_quietly(
+/// What the target answers: one request at a time, then many together.
+async fn look(
     subject: &mut Subject,
+    connections: u16,
     address: SocketAddr,
     recorder: &Recorder,
 ) -> Result<(), RehearsalError> {
@@ -155,35 +143,26 @@ async fn ask_quietly(
     if subject.contract.requests.is_empty() {
         subject.contract.requests = ask_all(subject, address, recorder).await?;
     }
-    Ok(())
-}
-
-/// Learns from the answers to many requests at the same time.
-fn take_in(
-    subject: &mut Subject,
-    together: &[Request],
-    connections: u16,
-) -> Result<(), RehearsalError> {
-    check_statuses(&subject.contract.requests, together)?;
-    keep_stable_bodies(&mut subject.contract.requests, together);
-    subject.parallelism = parallelism(&subject.contract.requests, together, connections);
+    let together = ask_together(subject, connections, address, recorder).await;
+    check_statuses(&subject.contract.requests, &together)?;
+    keep_stable_bodies(&mut subject.contract.requests, &together);
+    subject.parallelism = parallelism(&subject.contract.requests, &together, connections);
     Ok(())
 }
 
 /// What a second start of the target answers: its bodies may have a process id or a port in them.
-async fn ask_another_start(
-    subject: &Subject,
+async fn look_at_another_start(
+    subject: &mut Subject,
     interrupt: &Interrupt,
-) -> Result<(Vec<Request>, Started), RehearsalError> {
+) -> Result<(), RehearsalError> {
     let recorder = Recorder::new();
     let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
     let found = started.ready(subject, interrupt, &recorder).await?;
     let each = subject.templates.len() as u16;
-    let answers = tokio::select! {
-        answers = ask_together(subject, each, found.address, &recorder) => answers,
-        () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
-    };
-    Ok((answers, started))
+    let answers = ask_together(subject, each, found.address, &recorder).await;
+    keep_stable_bodies(&mut subject.contract.requests, &answers);
+    started.end().await;
+    Ok(())
 }
 
 /// A request that is answered otherwise the second time can't be told from one that fails.
@@ -397,7 +376,7 @@ impl Started {
         // Connections are closed a moment before the process is gone.
         let _ = tokio::time::timeout(Duration::from_millis(200), leader.ended()).await;
         match self.launched.family().alive().is_empty() {
-            true => self.ended("before any signal").await.into(),
+            true => self.ended(Early::BeforeSignal).await.into(),
             false => error,
         }
     }

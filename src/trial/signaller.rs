@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -52,6 +54,10 @@ pub struct Order {
     pub server: SocketAddr,
     /// The connections to ask the kernel about.
     pub open: OpenConnections,
+    /// How many there will be, about.
+    pub connections: u16,
+    /// Set when the trial is over before the signal is due.
+    pub cancelled: Arc<AtomicBool>,
 }
 
 /// Sends it from a new thread; the answer is whether it could be sent.
@@ -75,12 +81,15 @@ fn send(order: &Order, recorder: &Recorder) -> std::io::Result<Nanos> {
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_timerslack(1);
     let mut watch = SocketWatch::new().ok();
-    let count = asked(&order.open).len() as u32;
-    sleep_until(recorder, order.at - AWAKE - QUERY * count);
+    sleep_until(recorder, order.at - AWAKE - QUERY * u32::from(order.connections));
     let realtime = Realtime::begin();
     let before = look(&mut watch, order);
     while recorder.now() < order.at {
         std::hint::spin_loop();
+    }
+    // A process group's number may be another's by the time.
+    if order.cancelled.load(Ordering::SeqCst) {
+        return Err(std::io::ErrorKind::Interrupted.into());
     }
     let sending = recorder.now();
     let sent = order.to.send(order.signal);

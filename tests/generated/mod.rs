@@ -258,7 +258,7 @@ impl Case {
             job.play(&mut recorder, number);
         }
         if self.dropped {
-            recorder.record(SIGNAL_US, EventKind::OutputDropped { lines: 5 });
+            recorder.record(SIGNAL_US, EventKind::OutputDropped { lines: 5, job_lines: 5 });
         }
         self.end.play(&mut recorder, SIGNAL_US + self.limits_ms[0] * 1_000 + self.bracket_us);
         // Events at the same instant keep the order in which they were played.
@@ -386,6 +386,8 @@ impl Exchange {
             head_bytes: 60,
             total_bytes: REQUEST_BYTES,
             stream_offset: 0,
+            response_offset: 0,
+            response_bytes: 0,
             started: instant(started_us),
             head_sent: sent,
             sent,

@@ -38,6 +38,8 @@ pub struct RunFacts {
     pub duration_ms: f64,
     /// The signal that stopped the run before its plan was done.
     pub interrupted: Option<Signal>,
+    /// Starts that did not come as far as the signal, and were tried again.
+    pub retries: u32,
 }
 
 /// The report of a run, from its trials in whatever order they ended.
@@ -54,6 +56,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         verdict,
         exit_code: exit_code(verdict, run.interrupted),
         interrupted: run.interrupted,
+        retries: run.retries,
         profile: run.profile,
         seed: run.seed,
         levels: levels(&trials),

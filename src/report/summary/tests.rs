@@ -20,6 +20,7 @@ fn facts() -> RunFacts {
             command: Vec::new(),
             url: None,
             discovered: false,
+            parallelism: None,
             requests: Vec::new(),
         },
         plan: Plan { seed: 1, trials: Vec::new() },
@@ -33,6 +34,7 @@ fn facts() -> RunFacts {
         started_at: "2026-11-22T10:00:00Z".into(),
         duration_ms: 1.0,
         interrupted: None,
+        retries: 0,
     }
 }
 

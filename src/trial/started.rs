@@ -1,0 +1,156 @@
+//! A started target, and what reads its output.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::model::event::{EventKind, Stream};
+use crate::model::ledger::JobLines;
+use crate::model::target::LastWords;
+use crate::observe::recorder::Recorder;
+use crate::target::launch::{Launched, launch};
+use crate::target::output::Output;
+use crate::target::port::{PortLease, is_taken};
+use crate::target::ready::{Found, NotReady, Search, ready};
+
+use super::error::{Early, TrialError, harness};
+use super::interrupt::Interrupt;
+use super::subject::{Guard, Subject};
+
+/// A longer command is cut in messages.
+const COMMAND_CHARS_MAX: usize = 60;
+
+/// A started target, and what reads its output.
+pub(super) struct Started {
+    guard: Arc<dyn Guard>,
+    pub(super) launched: Launched,
+    pub(super) output: Output,
+    pub(super) readers: JoinSet<()>,
+    lease: Option<PortLease>,
+    guarded: Vec<u32>,
+    command: String,
+}
+
+/// Starts the target of a subject.
+///
+/// `seed` says where the search for a free port begins; a fixed port need only be free of
+/// listeners, since servers that are bound to one set SO_REUSEADDR.
+pub(super) fn start(
+    subject: &Subject,
+    seed: u64,
+    recorder: &Recorder,
+) -> Result<Started, TrialError> {
+    let command = shown(&subject.target.command);
+    let (port, lease) = match subject.target.port {
+        Some(port) if is_taken(port) => return Err(TrialError::PortTaken { port, command }),
+        Some(port) => (port, None),
+        None => {
+            let lease = PortLease::take(seed).map_err(harness("find a free port"))?;
+            (lease.port(), Some(lease))
+        }
+    };
+    let marker = format!("{}-{port}", subject.run_id);
+    let jobs = Rc::new(JobLines::new(&subject.contract.jobs)?);
+    let output = Output::new(recorder.clone(), jobs);
+    let (launched, pipes) = launch(&subject.target, port, &marker)?;
+    let pid = launched.leader().pid;
+    subject.guard.launched(pid);
+    recorder.record(EventKind::Spawned { pid });
+    let mut readers = JoinSet::new();
+    readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
+    readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
+    let guard = subject.guard.clone();
+    let guarded = vec![pid];
+    Ok(Started { guard, launched, output, readers, lease, guarded, command })
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.launched.kill_all();
+        for pid in self.guarded.drain(..) {
+            self.guard.ended(pid);
+        }
+    }
+}
+
+impl Started {
+    /// Waits until it is ready, or has ended, or the user asks for the end.
+    pub(super) async fn ready(
+        &mut self,
+        subject: &Subject,
+        interrupt: &Interrupt,
+        recorder: &Recorder,
+    ) -> Result<Found, TrialError> {
+        let target = &subject.target;
+        let leased = self.lease.as_ref().map(PortLease::port);
+        let search = Search {
+            port: target.port.or(leased).unwrap_or_default(),
+            host: &target.host,
+            any_port: target.port.is_none(),
+            ready_path: target.ready_path.as_deref(),
+            limit: target.ready_timeout,
+        };
+        let outcome = tokio::select! {
+            biased;
+            found = ready(&search, self.launched.family()) => found,
+            () = interrupt.wait() => return Err(TrialError::Interrupted),
+        };
+        match outcome {
+            Ok(found) => {
+                let Found { address, owner } = found;
+                recorder.record(EventKind::Ready { address, owner });
+                // Whatever its environment and session are, the guardian knows it.
+                for process in self.launched.family().alive() {
+                    self.guard.launched(process.pid);
+                    self.guarded.push(process.pid);
+                }
+                Ok(found)
+            }
+            Err(NotReady::Gone) => Err(self.ended(Early::BeforeReady).await),
+            Err(NotReady::PortTaken { port }) => {
+                Err(TrialError::PortTaken { port, command: self.command.clone() })
+            }
+            Err(reason) => {
+                let last = LastWords { exit: None, lines: self.output.last_lines() };
+                let (command, waited) = (self.command.clone(), search.limit);
+                Err(TrialError::NotReady { command, waited, reason, last })
+            }
+        }
+    }
+
+    /// Whether it listens on the port that it was handed.
+    pub(super) fn was_handed(&self, port: u16) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.port() == port)
+    }
+
+    /// The error that says how the target ended, with its last words.
+    pub(super) async fn ended(&mut self, when: Early) -> TrialError {
+        let leader = self.launched.leader().clone();
+        // It may be another process that ended, and the leader live on.
+        let exit = timeout(Duration::from_millis(200), leader.ended()).await.ok().flatten();
+        // Its last words may still be in the pipe.
+        let _ = timeout(Duration::from_millis(200), async {
+            while self.readers.join_next().await.is_some() {}
+        })
+        .await;
+        let last = LastWords { exit, lines: self.output.last_lines() };
+        TrialError::Ended { command: self.command.clone(), when, last }
+    }
+}
+
+/// The command on one line, short enough for a message.
+fn shown(command: &[String]) -> String {
+    let is_plain = |word: &str| !word.is_empty() && !word.contains([' ', '\'', '"', ';', '&', '|']);
+    let words = command.iter().map(|word| match is_plain(word) {
+        true => word.clone(),
+        false => format!("'{word}'"),
+    });
+    let line = words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ");
+    match line.char_indices().nth(COMMAND_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
