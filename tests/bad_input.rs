@@ -191,8 +191,15 @@ fn a_status_that_was_not_expected() {
 }
 
 #[test]
-fn a_page_that_is_not_there_is_a_page_like_any_other() {
-    User::new().check(&["--path", "/nope", "--path", "/sleep?ms=200"], &CORRECT).satisfies();
+fn a_page_that_is_not_there() {
+    let ended = User::new().check(&["--path", "/nope"], &CORRECT);
+    ended.refuses(
+        4,
+        &["GET /nope was answered with status 404", "check the path", "--expect-status"],
+    );
+    // Where it is expected, it is a page like any other; only too quick to show much.
+    let expected = User::new().check(&["--path", "/nope", "--expect-status", "404"], &CORRECT);
+    assert!([0, 3].contains(&expected.code()), "{expected:?}");
 }
 
 #[test]

@@ -103,6 +103,7 @@ fn stretched_limits(contract: &Contract, k: u32) -> Contract {
         &mut contract.jobs_stop_within,
         &mut contract.inference_margin,
         &mut contract.lag_limit,
+        &mut contract.default_action_within,
     ] {
         *limit *= k;
     }
@@ -110,13 +111,8 @@ fn stretched_limits(contract: &Contract, k: u32) -> Contract {
 }
 
 /// Those whose rules have no limit in them, once the kernel says what had been read.
-const WITHOUT_A_LIMIT: [&str; 5] = [
-    "in-flight-requests-complete",
-    "responses-are-whole",
-    "jobs-finish",
-    "exit-status-is-clean",
-    "nothing-is-left-behind",
-];
+const WITHOUT_A_LIMIT: [&str; 4] =
+    ["in-flight-requests-complete", "responses-are-whole", "jobs-finish", "nothing-is-left-behind"];
 
 // ---- losing ----------------------------------------------------------------------------------
 

@@ -65,6 +65,7 @@ fn contract() -> Contract {
         jobs_stop_within: Duration::from_millis(500),
         inference_margin: Duration::from_millis(100),
         lag_limit: Duration::from_millis(50),
+        default_action_within: Duration::from_millis(100),
         expect_exit: Vec::new(),
         draining_status: 503,
         requests: vec![ExpectedResponse {
@@ -234,6 +235,7 @@ fn facts(trials: u32) -> RunFacts {
         duration_ms: 29_812.0,
         interrupted: None,
         retries: 0,
+        histories: None,
     }
 }
 
@@ -338,7 +340,7 @@ fn a_quiet_report_is_what_failed_and_the_verdict() {
     let view = View { detail: Detail::Quiet, ..PLAIN };
     insta::assert_snapshot!("quiet_failure", render(&failure(), &view));
     let text = render(&pass_with_a_warning(), &view);
-    assert_eq!(text, "  satisfied, with 1 warning\n");
+    assert_eq!(text, "  satisfied, with 1 warning and 1 invariant without an occasion (–)\n");
 }
 
 #[test]

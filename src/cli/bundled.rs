@@ -9,12 +9,13 @@ use crate::model::target::Target;
 use crate::trial::error::TrialError;
 
 use super::failure::Failure;
+use super::publish::print;
 
 /// Durations that make a check take seconds; the slides' own are the reference server's defaults.
 const SHORT_JOBS: [&str; 4] = ["--background-job", "200ms", "--heavy-job", "700ms"];
 
 #[derive(Parser)]
-#[command(name = "reference-server")]
+#[command(name = "reference-server", args_override_self = true)]
 struct ReferenceServer {
     #[command(flatten)]
     config: reference_server::Config,
@@ -49,5 +50,11 @@ pub fn reference_server(arguments: Vec<OsString>) -> ExitCode {
 /// The role of a defective server.
 pub fn fixture(arguments: &[OsString]) -> ExitCode {
     let name = arguments.first().and_then(|name| name.to_str()).unwrap_or_default();
+    if !fixtures::all().iter().any(|fixture| fixture.name == name) {
+        let lines = fixtures::all().iter().map(|it| format!("  {:<34} {}\n", it.name, it.defect));
+        let list: String = lines.collect();
+        print(&format!("shutdown-check fixture NAME, on the port in PORT:\n{list}"));
+        return ExitCode::from(2);
+    }
     fixtures::run(name)
 }

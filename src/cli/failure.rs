@@ -94,8 +94,8 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
             return format!("name that port (--port {port}), or none, to have it found").into();
         }
         TrialError::NotReady { reason: NotReady::NeverListened { .. }, .. } => {
-            "it is given a port in PORT and for {port} in its arguments; name a fixed one with \
-             --port,\n  or give it longer (--ready-timeout)"
+            "it is given a port in PORT and for {port} in its arguments; name a fixed\n  one with \
+             --port, or give it longer (--ready-timeout)"
         }
         TrialError::NotReady { reason: NotReady::NotHttp { .. }, .. } => {
             "only servers that speak HTTP/1.1 can be loaded; name the right port (--port)"

@@ -54,7 +54,7 @@ impl Judged {
             history = changed(history, settings, file)?;
         }
         let findings = findings(&history);
-        let name = Some(file_name(file));
+        let name = Some(file.display().to_string());
         self.summaries.push(TrialSummary::of(&history, &findings, name, severities));
         let header = history.header();
         self.plan.trials.push(header.trial.clone());
@@ -104,6 +104,7 @@ impl Judged {
             duration_ms: 0.0,
             interrupted: None,
             retries: 0,
+            histories: None,
         };
         assemble(facts, &self.summaries)
     }
@@ -114,8 +115,4 @@ fn changed(history: History, settings: &JudgeSettings, file: &Path) -> Result<Hi
     header.contract = settings.changes.apply(header.contract);
     History::new(header, events)
         .map_err(|reason| super::store::StoreError::Read { path: file.to_owned(), reason }.into())
-}
-
-fn file_name(file: &Path) -> String {
-    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -28,6 +28,8 @@ pub struct RunRecord<'a> {
     pub severities: Vec<(&'static str, Severity)>,
     /// What was done.
     pub plan: Plan,
+    /// The folder of the histories.
+    pub histories: &'a Path,
     /// Starts that did not come as far as the signal, and were tried again.
     pub retries: u32,
     /// The target as it was found.
@@ -58,6 +60,7 @@ impl RunRecord<'_> {
             duration_ms: self.duration.as_secs_f64() * 1e3,
             interrupted: self.interrupted,
             retries: self.retries,
+            histories: Some(self.histories.display().to_string()),
         };
         assemble(facts, self.summaries)
     }
@@ -74,7 +77,7 @@ fn target_report(rehearsed: &Rehearsed) -> TargetReport {
     TargetReport {
         command: subject.target.command.clone(),
         url: Some(format!("http://{}/", rehearsed.address)),
-        discovered: !subject.takes_port,
+        discovered: !subject.takes_port && subject.target.port.is_none(),
         parallelism: subject.parallelism,
         requests: requests.collect(),
     }

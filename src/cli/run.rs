@@ -92,6 +92,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         severities,
         plan: plan(&options, planned),
         retries,
+        histories: store.folder(),
         rehearsed: &rehearsed,
         summaries: &summaries,
         interrupted: interrupt.asked(),
@@ -115,8 +116,8 @@ fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
 }
 
 /// A seed that people can read out and type.
-fn draw_seed() -> u64 {
-    RandomState::new().build_hasher().finish() & 0xffff_ffff
+pub(super) fn draw_seed() -> u64 {
+    RandomState::new().build_hasher().finish() % 1_000_000_000
 }
 
 fn parallelism(settings: &Settings, subject: &Subject) -> usize {

@@ -37,6 +37,9 @@ pub use rules::Rules;
 const INFERENCE_MARGIN: Duration = Duration::from_millis(100);
 /// A harness that was later than this has seen too little of the order of things.
 const LAG_LIMIT: Duration = Duration::from_millis(500);
+/// The kernel ends a process within a few milliseconds of a signal without a handler, and on a busy
+/// machine within some tens of them.
+const DEFAULT_ACTION_WITHIN: Duration = Duration::from_millis(100);
 /// What draining servers answer with, when they say so (RFC 9110, section 15.6.4).
 const DRAINING_STATUS: u16 = 503;
 
@@ -167,6 +170,7 @@ impl Settings {
             jobs_stop_within: self.jobs_stop_within,
             inference_margin: INFERENCE_MARGIN,
             lag_limit: LAG_LIMIT,
+            default_action_within: DEFAULT_ACTION_WITHIN,
             expect_exit: self.expect_exit.clone(),
             draining_status: DRAINING_STATUS,
             requests,

@@ -6,6 +6,7 @@ use crate::report::{catalogue, plan_text, schema};
 
 use super::args::{ListArgs, Listed, SchemaArgs, SchemaOf, StdoutFormat};
 use super::publish::print;
+use super::run::draw_seed;
 use super::settings::{Amount, Settings};
 
 /// Trials of a plan that has a budget and no number: as many as are worth reading.
@@ -17,7 +18,7 @@ pub fn plan(settings: &Settings) -> u8 {
         Amount::Trials(trials) => trials.get(),
         Amount::Budget(_) => SHOWN,
     };
-    let options = settings.plan_options(settings.seed.unwrap_or_default());
+    let options = settings.plan_options(settings.seed.unwrap_or_else(draw_seed));
     let plan = plan::plan(&options, trials);
     match settings.outputs.stdout {
         StdoutFormat::Terminal => print(&plan_text::table(&plan)),

@@ -77,6 +77,12 @@ fn died(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
         return Verdict::inconclusive(reason);
     }
     let lost = in_process.lost().count();
+    if lost == 0 && !in_process.shows_a_drain(history, signal) {
+        return Verdict::inconclusive(format!(
+            "{} ended it so soon that nothing shows whether a drain came first",
+            signal.signal
+        ));
+    }
     let because =
         format!("no drain came first: {} in process, {lost} lost", count(held, "request"));
     judged(signal, exit, lost == 0, &because)

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::model::event::{EventIndex, Request};
-use crate::model::history::{History, Outcome};
+use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
 
 /// The requests in process at the signal.
@@ -50,6 +50,15 @@ impl<'h> InProcess<'h> {
     /// Those that were not completed.
     pub(super) fn lost(&self) -> impl Iterator<Item = &Held<'h>> {
         self.requests.iter().filter(|held| held.outcome != Outcome::Completed)
+    }
+
+    /// Whether a request was completed so long after the signal that its default action, the
+    /// sudden end of the process, would have come first.
+    pub(super) fn shows_a_drain(&self, history: &History, signal: &SignalSent) -> bool {
+        let within = history.contract().default_action_within;
+        let sure = signal.bracket.after + within + history.lag();
+        let mut completed = self.requests.iter().filter(|held| held.outcome == Outcome::Completed);
+        completed.any(|held| held.request.ended > sure)
     }
 
     /// Why nothing is known of any, where that was the harness's own doing.

@@ -1,6 +1,6 @@
 //! `nothing-is-left-behind`: when the process has exited, nothing of it lives on.
 
-use crate::model::event::EventKind;
+use crate::model::event::{EventIndex, EventKind};
 use crate::model::history::{History, SignalSent};
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
@@ -41,24 +41,27 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     let Some(exit) = history.exit() else {
         return Verdict::inconclusive(INVARIANT.unexercised());
     };
-    let violations = (0..)
+    let left: Vec<(EventIndex, String)> = (0..)
         .zip(history.events())
-        .filter_map(|(event, e)| {
-            let after = human(e.at.since(exit.at));
-            let gone = format!("{after} after process {} had exited", exit.pid);
-            let message = match &e.kind {
-                EventKind::ProcessLeft { pid, command } => {
-                    format!("process {pid} ({command}) was still alive {gone}")
-                }
-                EventKind::PortLeft { address } => {
-                    format!("{address} still took connections {gone}")
-                }
-                _ => return None,
-            };
-            Some(Violation { message, evidence: sorted([signal.event, exit.event, event]) })
-        })
+        .filter_map(|(event, e)| Some((event, what_is_left(&e.kind)?)))
         .collect();
-    Verdict::of(1, violations, "")
+    let Some((first, _)) = left.first() else { return Verdict::of(1, Vec::new(), "") };
+    let after = human(history.events()[*first as usize].at.since(exit.at));
+    let names: Vec<_> = left.iter().map(|(_, name)| name.as_str()).collect();
+    let message = format!("{after} after process {} had exited, {}", exit.pid, names.join("; "));
+    let events = left.iter().map(|(event, _)| *event);
+    let evidence = sorted([signal.event, exit.event].into_iter().chain(events));
+    Verdict::of(1, vec![Violation { message, evidence }], "")
+}
+
+fn what_is_left(kind: &EventKind) -> Option<String> {
+    match kind {
+        EventKind::ProcessLeft { pid, command } => {
+            Some(format!("process {pid} ({command}) was still alive"))
+        }
+        EventKind::PortLeft { address } => Some(format!("{address} still took connections")),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -83,12 +86,10 @@ mod tests {
         let messages: Vec<_> = violations.iter().map(|v| v.message.as_str()).collect();
         assert_eq!(
             messages,
-            [
-                "process 124 (node worker.js) was still alive 500 ms after process 123 had exited",
-                "127.0.0.1:8080 still took connections 501 ms after process 123 had exited",
-            ]
+            ["500 ms after process 123 had exited, process 124 (node worker.js) was still alive; \
+              127.0.0.1:8080 still took connections"]
         );
-        assert_eq!(violations[0].evidence.len(), 3);
+        assert_eq!(violations[0].evidence.len(), 4, "signal, exit, process and port");
     }
 
     #[test]

@@ -134,8 +134,18 @@ fn died(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
         }));
     }
     let lost: Vec<_> = in_process.lost().map(|lost| lost.event).collect();
-    if lost.len() < held {
+    if lost.len() < held && in_process.shows_a_drain(history, signal) {
         return Verdict::of(1, Vec::new(), "");
+    }
+    if lost.len() < held {
+        return Verdict::inconclusive(format!(
+            "{} ended process {} within {} of it, and the requests that were completed were so \
+             sooner than a signal takes effect: nothing shows a handler; name a slower endpoint \
+             (--path '/report?ms=900')",
+            signal.signal,
+            exit.pid,
+            human(exit.at.since(signal.bracket.after)),
+        ));
     }
     let none = if held == 1 { "which was not completed" } else { "none of which was completed" };
     let after = human(exit.at.since(signal.bracket.after));

@@ -46,6 +46,7 @@ impl Story {
             jobs_stop_within: Duration::from_millis(500),
             inference_margin: Duration::from_millis(100),
             lag_limit: Duration::from_millis(50),
+            default_action_within: Duration::from_millis(100),
             expect_exit: Vec::new(),
             draining_status: 503,
             requests: vec![ExpectedResponse { name, status: 200, body, usual }],

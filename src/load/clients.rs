@@ -51,6 +51,8 @@ pub enum Stage {
     Load,
     /// The signal was sent: finish, try once more, and go.
     Signalled,
+    /// The target is gone: nobody can be connected to, but what was connected sees its end.
+    Gone,
     /// Nothing more is to be learnt: give up what is open.
     Over,
 }
@@ -113,6 +115,7 @@ impl Clients {
         let reached = |now: &Stage| match stage {
             Stage::Load => true,
             Stage::Signalled => *now != Stage::Load,
+            Stage::Gone => matches!(now, Stage::Gone | Stage::Over),
             Stage::Over => *now == Stage::Over,
         };
         let _ = self.stage.subscribe().wait_for(reached).await;
@@ -148,7 +151,9 @@ impl Clients {
         let connecting = timeout(CONNECT_LIMIT, TcpStream::connect(self.address));
         let connected = tokio::select! {
             connected = connecting => connected,
-            () = self.until(Stage::Over) => Ok(Err(std::io::ErrorKind::Interrupted.into())),
+            // A SYN that was dropped while the listener closed is sent again after a second; that
+            // it is refused then says nothing new.
+            () = self.until(Stage::Gone) => Ok(Err(std::io::ErrorKind::Interrupted.into())),
         };
         let stream = match connected {
             // Nobody listens, and the kernel chose the port itself as the client's.

@@ -30,6 +30,10 @@ pub struct Contract {
     /// How late the harness may have been before a trial of its proves nothing.
     #[serde(rename = "lag_limit_ms", with = "duration_ms")]
     pub lag_limit: Duration,
+    /// The time from a signal within which the kernel has ended a process that does not handle it:
+    /// what completes later was drained.
+    #[serde(rename = "default_action_within_ms", with = "duration_ms")]
+    pub default_action_within: Duration,
     /// The expected ends of the process; empty for the default (see [`ExpectedExit`]).
     #[serde(default)]
     pub expect_exit: Vec<ExpectedExit>,

@@ -58,6 +58,10 @@ pub struct RunReport {
     pub configuration: serde_json::Value,
     /// The machine.
     pub environment: Environment,
+    /// The folder of the histories, from which their names count; absent where they have their own
+    /// paths.
+    #[serde(default)]
+    pub histories: Option<String>,
     /// When the run began (RFC 3339).
     pub started_at: String,
     /// How long it took, in milliseconds.

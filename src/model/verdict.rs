@@ -139,7 +139,7 @@ pub enum Profile {
     /// The contract of the slides.
     #[default]
     Graceful,
-    /// For servers that claim that they lose nothing.
+    /// As graceful, and what warns there fails the run.
     Strict,
 }
 
@@ -162,7 +162,7 @@ impl Profile {
                 "work in process completes, new connections are refused, jobs finish, \
                  the process exits before its deadline"
             }
-            Profile::Strict => "nothing that was sent before the signal is lost, and no warnings",
+            Profile::Strict => "as graceful, and what warns there fails the run",
         }
     }
 }

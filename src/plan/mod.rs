@@ -83,7 +83,8 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     let after = within(options.window, stratified(options.seed, cell as u64, visit as u64));
     Trial {
         number,
-        seed: draw(options.seed, Purpose::Trial, number.into(), 0),
+        // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
+        seed: draw(options.seed, Purpose::Trial, number.into(), 0) >> 11,
         situation: situations[cell / signals.len()],
         load: LoadShape {
             connections: options.connections,

@@ -19,7 +19,7 @@ pub fn table(plan: &Plan) -> String {
     }
     let trials = counted(plan.trials.len() as u64, "trial", "trials");
     let mut text =
-        format!("seed {:x}, {trials}; times are from the start of the load\n\n", plan.seed);
+        format!("seed {}, {trials}; times are from the start of the load\n\n", plan.seed);
     text.push_str(&line(&TITLES.map(str::to_owned), &widths));
     for row in &rows {
         text.push_str(&line(row, &widths));
@@ -39,7 +39,7 @@ fn row(trial: &Trial) -> [String; 7] {
     let moments: Vec<_> = trial.signals.iter().map(|planned| moment(planned.moment)).collect();
     [
         trial.number.to_string(),
-        format!("{:016x}", trial.seed),
+        trial.seed.to_string(),
         trial.situation.name().to_owned(),
         signals.join("+"),
         moments.join("+"),

@@ -112,7 +112,7 @@ impl Page<'_> {
         if let Some(deadline) = report.configuration.get("deadline").and_then(|d| d.as_str()) {
             profile.push(format!("deadline {deadline}"));
         }
-        profile.push(format!("seed {:x}", report.seed));
+        profile.push(format!("seed {}", report.seed));
         let situations: BTreeSet<_> = report.trials.iter().map(|trial| trial.situation).collect();
         let trials = [
             format!("{} in {}", grouped(report.trials.len() as u64), time(report.duration_ms)),
@@ -125,10 +125,24 @@ impl Page<'_> {
         [
             self.labelled("target", &target),
             self.labelled("profile", &profile.join(" · ")),
+            self.labelled("requests", &self.requests()),
             self.labelled("trials", &trials.join(" · ")),
             "\n".into(),
         ]
         .concat()
+    }
+
+    /// What was asked, and what a quiet target answers.
+    fn requests(&self) -> String {
+        let requests = self.report.target.requests.iter().map(|request| {
+            let name = clean(&request.name);
+            format!("{name} → {}, {}", request.status, time(request.usual_ms))
+        });
+        let mut text = requests.collect::<Vec<_>>().join(" · ");
+        if let Some(parallelism) = self.report.target.parallelism {
+            text.push_str(&format!(" · {parallelism} at a time"));
+        }
+        text
     }
 
     /// The verdict in words, and where the files are.
@@ -158,6 +172,8 @@ impl Page<'_> {
             let report = self.view.report.map(|path| self.labelled("report", path));
             let histories = self.view.histories.map(|path| self.labelled("histories", path));
             text.extend(report.into_iter().chain(histories));
+            let again = format!("the same plan: --seed {}", self.report.seed);
+            text.push_str(&self.labelled("again", &again));
         }
         text
     }
@@ -175,9 +191,15 @@ impl Page<'_> {
     }
 
     fn satisfied(&self) -> String {
-        match self.warnings() {
-            Some(warnings) => format!("satisfied, with {warnings}"),
-            None => "satisfied".into(),
+        let mut parts: Vec<String> = self.warnings().into_iter().collect();
+        match self.with(Severity::Deny, VerdictName::NotApplicable).len() as u64 {
+            0 => {}
+            1 => parts.push("1 invariant without an occasion (–)".into()),
+            some => parts.push(format!("{some} invariants without an occasion (–)")),
+        }
+        match parts.is_empty() {
+            true => "satisfied".into(),
+            false => format!("satisfied, with {}", parts.join(" and ")),
         }
     }
 

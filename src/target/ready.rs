@@ -164,9 +164,16 @@ fn listening(
         return Err(NotReady::NeverListened { others: Vec::new() });
     }
     let held: Vec<(u32, Listening)> = held_by(family, &all);
-    let of_port = |port: u16| held.iter().find(|(_, l)| l.address.port() == port);
-    if let Some((owner, _)) = of_port(search.port) {
-        return Ok(Found { address: address(search.host, search.port)?, owner: Some(*owner) });
+    // A listener that the wanted host reaches comes before others of the same port.
+    let reaches =
+        |l: &Listening| reachable(l.address, search.host) == address(search.host, l.address.port());
+    let of_port = |port: u16| {
+        let of_port = held.iter().filter(|(_, l)| l.address.port() == port);
+        of_port.max_by_key(|(_, l)| reaches(l))
+    };
+    if let Some((owner, listening)) = of_port(search.port) {
+        let address = reachable(listening.address, search.host)?;
+        return Ok(Found { address, owner: Some(*owner) });
     }
     if !handed.is_empty() {
         return Err(NotReady::PortTaken { port: search.port });
@@ -176,9 +183,10 @@ fn listening(
     ports.dedup();
     match ports.first().copied() {
         Some(port) if search.any_port => {
-            let (owner, listening) = of_port(port).copied().unwrap_or((0, all[0]));
-            let ip = reachable(listening.address, search.host)?;
-            Ok(Found { address: ip, owner: Some(owner) })
+            let never = NotReady::NeverListened { others: Vec::new() };
+            let (owner, listening) = of_port(port).ok_or(never)?;
+            let address = reachable(listening.address, search.host)?;
+            Ok(Found { address, owner: Some(*owner) })
         }
         _ => Err(NotReady::NeverListened { others: ports }),
     }

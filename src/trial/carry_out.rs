@@ -244,6 +244,7 @@ impl<'a> Course<'a> {
         self.cancelled.store(true, Ordering::SeqCst);
         let is_left = !self.started.launched.family().alive().is_empty();
         if was_followed && !is_left {
+            self.clients.enter(Stage::Gone);
             let workers = async { while self.workers.join_next().await.is_some() {} };
             let _ = timeout(CLIENTS_GRACE, workers).await;
         }

@@ -215,9 +215,14 @@ fn expected(
         Some(wanted) if wanted != status => {
             format!("{wanted} was expected (--expect-status, or expect in [[request]])")
         }
-        None if status >= 500 => "the target is broken before it is told to shut down: mend that \
-             first, or say that this is expected (--expect-status)"
+        None if (400..500).contains(&status) => "check the path and what it needs (--header), or \
+             say that this\n  is expected (--expect-status)"
             .into(),
+        None if status >= 500 => {
+            "the target is broken before it is told to shut down: mend that first,\n  \
+             or say that this is expected (--expect-status)"
+                .into()
+        }
         _ => {
             let body = ExpectedBody {
                 length: answer.body.length,
@@ -301,6 +306,7 @@ async fn find_out(
         |answer: &Request| answer.ended.since(answer.started) >= Duration::from_millis(LONG_MS / 2);
     let is_plain =
         |answer: &Request| !guess(answer).path.contains('?') && guess(answer).method == "GET";
+    let answers_of_root = answers.iter().find(|answer| guess(answer).path == "/").cloned();
     let good: Vec<Request> = answers.into_iter().filter(|answer| good(&answer)).collect();
     let long = good.iter().filter(|answer| is_long(answer));
     let fast = good.iter().filter(|answer| !is_long(answer) && is_plain(answer)).take(1);
@@ -311,7 +317,9 @@ async fn find_out(
         templates.push(template);
     }
     if templates.is_empty() {
-        templates.push(RequestTemplate::get("/"));
+        // Whatever it answers there, it does answer.
+        let status = answers_of_root.and_then(|answer| answer.status);
+        templates.push(RequestTemplate { expect: status, ..RequestTemplate::get("/") });
     }
     templates
 }

@@ -22,7 +22,7 @@ use crate::sys;
 /// microseconds late.
 const AWAKE: Duration = Duration::from_micros(300);
 /// What one query to the kernel costs at most, usually.
-const QUERY: Duration = Duration::from_micros(20);
+const QUERY: Duration = Duration::from_micros(5);
 
 /// Who gets the signal.
 #[derive(Debug)]

@@ -282,6 +282,7 @@ impl Case {
             jobs_stop_within,
             inference_margin,
             lag_limit: Duration::from_millis(28),
+            default_action_within: Duration::from_millis(100),
             expect_exit: Vec::new(),
             draining_status: 503,
             requests: vec![response],

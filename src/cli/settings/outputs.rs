@@ -77,7 +77,7 @@ impl Outputs {
     /// The folder of a run: under the reports' directory; else beside the first report that the
     /// user asked for in a file; else under `reports`.
     pub fn folder(&self, seed: u64) -> PathBuf {
-        let name = format!("{seed:x}");
+        let name = seed.to_string();
         let first_file = self.reports.iter().map(|(_, path)| path).find(|path| is_file_name(path));
         match (&self.reports_dir, first_file) {
             (Some(dir), _) => dir.join(name),

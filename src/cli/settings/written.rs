@@ -18,7 +18,7 @@ pub(super) fn duration<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S
 /// As a text, since TOML's integers are too short for it.
 pub(super) fn seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     match seed {
-        Some(seed) => to.collect_str(&format_args!("{seed:#x}")),
+        Some(seed) => to.collect_str(&seed),
         None => to.serialize_none(),
     }
 }

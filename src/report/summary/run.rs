@@ -38,6 +38,8 @@ pub struct RunFacts {
     pub duration_ms: f64,
     /// The signal that stopped the run before its plan was done.
     pub interrupted: Option<Signal>,
+    /// The folder of the histories.
+    pub histories: Option<String>,
     /// Starts that did not come as far as the signal, and were tried again.
     pub retries: u32,
 }
@@ -70,6 +72,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         plan: run.plan,
         configuration: run.configuration,
         environment: run.environment,
+        histories: run.histories,
         started_at: run.started_at,
         duration_ms: run.duration_ms,
     }

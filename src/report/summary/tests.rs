@@ -35,6 +35,7 @@ fn facts() -> RunFacts {
         duration_ms: 1.0,
         interrupted: None,
         retries: 0,
+        histories: None,
     }
 }
 

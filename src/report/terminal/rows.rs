@@ -21,7 +21,7 @@ const BOUND_WEAK: f64 = 0.1;
 enum Cells {
     /// A count with its noun, then what it is worth.
     Counted { count: String, noun: String, note: String },
-    /// Words; cut where they don't fit, as they are said in full elsewhere.
+    /// Words, wrapped where they don't fit.
     Words(String),
 }
 
@@ -108,7 +108,10 @@ impl Page<'_> {
         let after_id = ID_COLUMN + widths.id + 2;
         text.push_str(&" ".repeat(after_id - used));
         match &row.cells {
-            Cells::Words(words) => text.push_str(&cut(words, self.width - after_id)),
+            Cells::Words(words) => {
+                let wrapped = hanging(&" ".repeat(after_id), words, self.width);
+                text.push_str(wrapped.trim_start());
+            }
             Cells::Counted { count, noun, note } => {
                 let (count_width, noun_width) = (widths.count, widths.noun);
                 let table = format!("{count:>count_width$} {noun:<noun_width$}");
