@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::model::signal::Signal;
 
@@ -50,7 +53,7 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<Owned
 }
 
 /// Makes the command start its child as if from a clean shell, and end with the harness:
-/// default signal dispositions and an empty mask, no descriptor but the standard three, SIGKILL when the thread
+/// default signal dispositions and an empty mask, the usual limits, no descriptor but the standard three, SIGKILL when the thread
 /// that started it ends (prctl(2), PR_SET_PDEATHSIG).
 ///
 /// A shell's `&` leaves SIGINT ignored and nohup(1) SIGHUP, and both survive execve(2): a target
@@ -68,6 +71,11 @@ fn clean_after_fork() -> io::Result<()> {
     // The harness leaves SIGINT and SIGTERM to one of its threads by blocking them in all others,
     // and a mask survives execve(2) as well.
     nix::sys::signal::SigSet::empty().thread_set_mask()?;
+    let limit = LIMIT_AT_START.load(Ordering::SeqCst);
+    if limit != u64::MAX {
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?;
+    }
     #[cfg(target_os = "linux")]
     {
         let keep_others_closed = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
@@ -78,6 +86,25 @@ fn clean_after_fork() -> io::Result<()> {
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
             return Err(io::Error::last_os_error());
         }
+    }
+    Ok(())
+}
+
+/// The limit of open files that this process was started with, where it has raised its own.
+static LIMIT_AT_START: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Makes sure that this process may have so many open files; targets are started with the limit
+/// that it had before (setrlimit(2)).
+///
+/// # Errors
+/// The hard limit, where that is lower.
+pub(crate) fn allow_descriptors(needed: u64) -> Result<(), u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    if needed > hard {
+        return Err(hard);
+    }
+    if needed > soft && setrlimit(Resource::RLIMIT_NOFILE, needed, hard).is_ok() {
+        LIMIT_AT_START.fetch_min(soft, Ordering::SeqCst);
     }
     Ok(())
 }

@@ -139,6 +139,7 @@ fn contract() -> Contract {
         jobs_stop_within: Duration::from_millis(500),
         inference_margin: Duration::from_millis(50),
         lag_limit: Duration::from_millis(50),
+        default_action_within: Duration::from_millis(100),
         expect_exit: Vec::new(),
         draining_status: 503,
         requests: Vec::new(),

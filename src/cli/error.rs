@@ -5,6 +5,17 @@ use std::path::PathBuf;
 /// Wrong usage or configuration: what was attempted, what is wrong, and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum UsageError {
+    /// The clients would need more descriptors than this account may have.
+    #[error(
+        "the clients need {needed} open files, and the limit is {limit}\n  use fewer \
+         --connections or a smaller -j, or raise the limit (ulimit -n)"
+    )]
+    Descriptors {
+        /// How many.
+        needed: u64,
+        /// How many there may be.
+        limit: u64,
+    },
     /// A variable of the harness has a value that can't be used.
     #[error("{variable} can't be used\n  {reason}")]
     Variable {

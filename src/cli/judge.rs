@@ -63,17 +63,7 @@ impl Judged {
             url: None,
             discovered: false,
             parallelism: None,
-            requests: header
-                .contract
-                .requests
-                .iter()
-                .map(|expected| RequestReport {
-                    name: expected.name.clone(),
-                    status: expected.status,
-                    body_bytes: expected.body.map(|body| body.length),
-                    usual_ms: expected.usual.as_secs_f64() * 1e3,
-                })
-                .collect(),
+            requests: header.contract.requests.iter().map(RequestReport::from).collect(),
         });
         Ok(())
     }

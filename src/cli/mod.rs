@@ -47,7 +47,7 @@ fn complain(failure: &Failure) {
 fn command(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         None => run(&cli.run)?,
-        Some(Subcommands::Plan(args)) => show::plan(&settings(&args)?),
+        Some(Subcommands::Plan(args)) => show::plan(&resolved(&args)?),
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
         Some(Subcommands::Explain(args)) => show::explain(args.id),
@@ -62,7 +62,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let settings = settings(args)?;
+    let settings = resolved(args)?;
     if settings.dry_run {
         return Ok(show::plan(&settings));
     }
@@ -71,7 +71,7 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     run::run(settings, &interrupt)
 }
 
-fn settings(args: &RunArgs) -> Result<Settings, Failure> {
+fn resolved(args: &RunArgs) -> Result<Settings, Failure> {
     let here = std::env::current_dir()
         .map_err(|error| Failure::Internal(format!("no current directory: {error}")))?;
     Ok(Settings::resolve(args, std::env::vars_os(), &here)?)

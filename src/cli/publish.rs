@@ -68,18 +68,12 @@ impl RunRecord<'_> {
 
 fn target_report(rehearsed: &Rehearsed) -> TargetReport {
     let subject = &rehearsed.subject;
-    let requests = subject.contract.requests.iter().map(|expected| RequestReport {
-        name: expected.name.clone(),
-        status: expected.status,
-        body_bytes: expected.body.map(|body| body.length),
-        usual_ms: expected.usual.as_secs_f64() * 1e3,
-    });
     TargetReport {
         command: subject.target.command.clone(),
         url: Some(format!("http://{}/", rehearsed.address)),
         discovered: !subject.takes_port && subject.target.port.is_none(),
         parallelism: subject.parallelism,
-        requests: requests.collect(),
+        requests: subject.contract.requests.iter().map(RequestReport::from).collect(),
     }
 }
 

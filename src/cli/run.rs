@@ -13,7 +13,7 @@ use crate::model::plan::Trial;
 use crate::model::verdict::Severity;
 use crate::plan::{PlanOptions, plan, trial};
 use crate::report::summary::{TrialSummary, thin};
-use crate::sys::keep_exit_statuses;
+use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::tree::adopt_orphans;
 use crate::trial::carry_out::carry_out;
 use crate::trial::error::TrialError;
@@ -23,6 +23,7 @@ use crate::trial::subject::Subject;
 
 use super::bundled;
 use super::complain;
+use super::error::UsageError;
 use super::failure::Failure;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
@@ -36,6 +37,8 @@ const PARALLEL_MAX: usize = 4;
 const TRIES: u32 = 3;
 /// Evidence that no report will show is dropped each time this many trials are over.
 const THIN_EVERY: usize = 64;
+/// Descriptors of a trial besides those of its clients: probes, late requests, pipes, the runtime.
+const DESCRIPTORS_BESIDES: u64 = 200;
 /// The exit code of a run that violates a denied invariant.
 const VIOLATED: u8 = 1;
 
@@ -65,6 +68,8 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         progress.finish();
         interrupt.asked().map_or(Failure::from(error), Failure::Interrupted)
     })?;
+    let workers = parallelism(&settings, &rehearsed.subject);
+    make_room_for(settings.connections, workers)?;
     let desk = Desk {
         options: settings.plan_options(seed),
         severities: settings.rules.in_order_of_catalogue(),
@@ -77,7 +82,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         extent,
         begun,
     };
-    desk.carry_out_all(parallelism(&settings, &rehearsed.subject));
+    desk.carry_out_all(workers);
     progress.finish();
     let planned = desk.planned();
     let Desk { results, severities, options, .. } = desk;
@@ -113,6 +118,14 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
 
 fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
     move |reason| TrialError::Harness { what, reason }.into()
+}
+
+/// Raises the limit of open files to what the clients will need (getrlimit(2)): without a
+/// descriptor the harness could neither connect nor look at the target's processes.
+fn make_room_for(connections: u16, workers: usize) -> Result<(), Failure> {
+    let needed = (u64::from(connections) + DESCRIPTORS_BESIDES) * workers as u64;
+    let refused = |limit| UsageError::Descriptors { needed, limit }.into();
+    allow_descriptors(needed).map_err(refused)
 }
 
 /// A seed that people can read out and type.

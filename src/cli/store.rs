@@ -52,6 +52,7 @@ impl Store {
     pub fn create(folder: PathBuf) -> Result<Self, StoreError> {
         let store = Self { folder };
         let fail = |reason| StoreError::Write { path: store.folder.clone(), reason };
+        ignore_new_reports(&store.folder);
         fs::create_dir_all(&store.folder).map_err(fail)?;
         for path in files_of_a_run(&store.folder).map_err(fail)? {
             fs::remove_file(path).map_err(fail)?;
@@ -99,6 +100,15 @@ impl Store {
         let temporary = out.into_inner().map_err(|error| fail(error.into_error()))?;
         temporary.persist(&path).map_err(|error| fail(error.error))?;
         Ok(path)
+    }
+}
+
+/// Keeps the default folder, where it is new, out of the user's repository, as cargo does with its
+/// target folder. Where that can't be, nothing is lost.
+fn ignore_new_reports(folder: &Path) {
+    let Some(reports) = folder.parent() else { return };
+    if reports.ends_with("reports") && !reports.exists() && fs::create_dir_all(reports).is_ok() {
+        let _ = fs::write(reports.join(".gitignore"), "*\n");
     }
 }
 

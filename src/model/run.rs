@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::contract::ExpectedResponse;
 use super::event::Event;
 use super::plan::{Plan, Situation};
 use super::signal::Signal;
@@ -118,6 +119,17 @@ pub struct RequestReport {
 }
 
 impl Eq for RequestReport {}
+
+impl From<&ExpectedResponse> for RequestReport {
+    fn from(expected: &ExpectedResponse) -> Self {
+        Self {
+            name: expected.name.clone(),
+            status: expected.status,
+            body_bytes: expected.body.map(|body| body.length),
+            usual_ms: expected.usual.as_secs_f64() * 1e3,
+        }
+    }
+}
 
 /// What all trials show of one invariant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! Reports: what a run has shown, put together and rendered.
 //!
-//! Everything here but [`write`] is pure: text from data, with no clock, file or environment.
+//! Everything here but [`mod@write`] is pure: text from data, with no clock, file or environment.
 //! To add a format: a new file with a `render`, and its variant of [`Format`].
 
 use std::fmt;
