@@ -14,7 +14,7 @@ pub fn explain(invariant: &Invariant) -> String {
         .map(|profile| format!("{} in {profile}", invariant.severity.under(profile)))
         .join(", ");
     let parts = [
-        ("Fails when", invariant.fails_when),
+        ("Definition", invariant.fails_when),
         ("Why it matters", invariant.why),
         ("Usual cause", invariant.usual_cause),
         ("Fix", invariant.fix),
