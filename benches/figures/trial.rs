@@ -57,7 +57,7 @@ pub(crate) fn measure() -> Outcome {
     adopt_orphans();
     let (_interrupter, interrupt) = interrupt();
     let run_id = format!("bench-{}", std::process::id());
-    let subject = Subject::new(target(), contract(), run_id, Arc::new(Unguarded));
+    let subject = Subject::new(target(), contract(), run_id, Arc::new(Unguarded))?;
     let options = PlanOptions { window: WINDOW, ..PlanOptions::new(1) };
     let subject = rehearse(subject, options.connections, &interrupt)?.subject;
     let folder = tempfile::tempdir()?;
@@ -74,7 +74,7 @@ pub(crate) fn measure() -> Outcome {
         store.save(&header, &events)?;
         let saving = begun.elapsed();
         let begun = Instant::now();
-        let history = History::new(header, events)?;
+        let history = History::with_job_lines(header, events, &subject.job_lines)?;
         judge(&history);
         let judging = begun.elapsed();
         let events = history.events();

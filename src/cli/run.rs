@@ -58,7 +58,9 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let run_id = format!("{}-{seed:x}", std::process::id());
     let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
     let target = bundled::or_reference_server(settings.target())?;
-    let subject = Subject::new(target, settings.contract(Vec::new()), run_id, Arc::new(guardian));
+    let contract = settings.contract(Vec::new());
+    let subject =
+        Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
     let extent = match settings.amount {
         Amount::Trials(trials) => Extent::Trials(trials.get()),
         Amount::Budget(budget) => Extent::Budget(budget),
@@ -238,7 +240,8 @@ impl Desk<'_> {
                 }
             }
         };
-        let history = History::new(header, events).map_err(|malformed| {
+        let lines = &self.subject.job_lines;
+        let history = History::with_job_lines(header, events, lines).map_err(|malformed| {
             Failure::Internal(format!("trial {}: {malformed}", trial.number))
         })?;
         let findings = judge(&history);

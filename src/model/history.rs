@@ -154,10 +154,23 @@ impl History {
     /// # Errors
     /// When the events contradict each other, or a pattern of the contract can't be used.
     pub fn new(header: Header, events: Vec<Event>) -> Result<Self, Malformed> {
+        let lines = JobLines::new(&header.contract.jobs)?;
+        Self::with_job_lines(header, events, &lines)
+    }
+
+    /// The same, with the contract's job patterns already compiled: that takes longer than all the
+    /// rest.
+    ///
+    /// # Errors
+    /// When the events contradict each other.
+    pub fn with_job_lines(
+        header: Header,
+        events: Vec<Event>,
+        lines: &JobLines,
+    ) -> Result<Self, Malformed> {
         check_order(&events)?;
         let connections = connections_of(&events)?;
         check_requests(&events, &connections, header.contract.requests.len())?;
-        let lines = JobLines::new(&header.contract.jobs)?;
         let job_lines_seen = events.iter().any(|event| {
             matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
         });

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -25,7 +26,7 @@ const LAST_LINES: usize = 10;
 #[derive(Clone, Debug)]
 pub struct Output {
     recorder: Recorder,
-    jobs: Rc<JobLines>,
+    jobs: Arc<JobLines>,
     counts: Rc<RefCell<Counts>>,
 }
 
@@ -40,7 +41,7 @@ struct Counts {
 
 impl Output {
     /// Takes lines down in `recorder`; those of jobs are kept even when the target writes many.
-    pub fn new(recorder: Recorder, jobs: Rc<JobLines>) -> Self {
+    pub fn new(recorder: Recorder, jobs: Arc<JobLines>) -> Self {
         Self { recorder, jobs, counts: Rc::default() }
     }
 
@@ -119,7 +120,7 @@ mod tests {
 
     fn lines_of(written: &[u8]) -> (Vec<EventKind>, Vec<String>) {
         let recorder = Recorder::new();
-        let jobs = Rc::new(JobLines::new(&JobPatterns::usual()).unwrap());
+        let jobs = Arc::new(JobLines::new(&JobPatterns::usual()).unwrap());
         let output = Output::new(recorder.clone(), jobs);
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let written = written.to_owned();

@@ -16,6 +16,11 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// A longer answer is not read to its end.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
+/// For this long the search is eager.
+const EAGER: Duration = Duration::from_millis(20);
+/// The pause of an eager search.
+const EAGER_PAUSE: Duration = Duration::from_micros(200);
+
 /// Where a target may be looked for.
 #[derive(Clone, Debug)]
 pub struct Search<'a> {
@@ -106,7 +111,8 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
     let mut watch = SocketWatch::new().ok();
     let mut last = NotReady::NeverListened { others: Vec::new() };
     let mut answers = 0;
-    let mut pause = Duration::from_micros(500);
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(1);
     let mut was_gone = false;
     while Instant::now() < end {
         let patience = ANSWER_LIMIT.min(end - Instant::now());
@@ -128,6 +134,13 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
             return Err(NotReady::Gone);
         }
         was_gone = is_gone;
+        // Most servers listen within milliseconds, which is finer than the runtime's timer; nothing
+        // else goes on in this thread yet but the reading of output.
+        if begun.elapsed() < EAGER {
+            tokio::task::yield_now().await;
+            std::thread::sleep(EAGER_PAUSE);
+            continue;
+        }
         sleep(pause).await;
         // Starting takes milliseconds for some and seconds for others: look often at first.
         pause = (pause * 11 / 10).min(Duration::from_millis(50));

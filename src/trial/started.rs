@@ -1,6 +1,5 @@
 //! A started target, and what reads its output.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,6 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::model::event::{EventKind, Stream};
-use crate::model::ledger::JobLines;
 use crate::model::target::LastWords;
 use crate::observe::recorder::Recorder;
 use crate::target::launch::{Launched, launch};
@@ -53,8 +51,7 @@ pub(super) fn start(
         }
     };
     let marker = format!("{}-{port}", subject.run_id);
-    let jobs = Rc::new(JobLines::new(&subject.contract.jobs)?);
-    let output = Output::new(recorder.clone(), jobs);
+    let output = Output::new(recorder.clone(), subject.job_lines.clone());
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
     let pid = launched.leader().pid;
     subject.guard.launched(pid);

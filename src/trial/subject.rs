@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::load::request::PreparedRequest;
 use crate::model::contract::Contract;
+use crate::model::ledger::{BadPattern, JobLines};
 use crate::model::target::{RequestTemplate, Target};
 
 /// Is told which processes live, so that somebody knows when the harness itself is killed.
@@ -42,13 +43,31 @@ pub struct Subject {
     pub run_id: String,
     /// Who is told which processes live.
     pub guard: Arc<dyn Guard>,
+    /// The contract's job patterns, compiled once for all trials.
+    pub job_lines: Arc<JobLines>,
 }
 
 impl Subject {
     /// A target of which nothing is known yet but what the user said.
-    pub fn new(target: Target, contract: Contract, run_id: String, guard: Arc<dyn Guard>) -> Self {
-        let templates = target.requests.clone();
-        Self { target, contract, templates, parallelism: None, takes_port: true, run_id, guard }
+    ///
+    /// # Errors
+    /// When a job pattern of the contract can't be used.
+    pub fn new(
+        target: Target,
+        contract: Contract,
+        run_id: String,
+        guard: Arc<dyn Guard>,
+    ) -> Result<Self, BadPattern> {
+        Ok(Self {
+            templates: target.requests.clone(),
+            job_lines: Arc::new(JobLines::new(&contract.jobs)?),
+            target,
+            contract,
+            parallelism: None,
+            takes_port: true,
+            run_id,
+            guard,
+        })
     }
 
     /// The requests, ready to be sent to one address.
