@@ -50,7 +50,7 @@ const IMPURE: [&str; 12] = [
 ];
 /// The one writer of reports, and the reader of saved histories' lines (from any `BufRead`).
 const EXEMPT: [&str; 1] = ["src/report/write.rs"];
-const LINES_MAX: usize = 500;
+const LINES_MAX: usize = 400;
 
 struct Source {
     path: String,

@@ -12,9 +12,11 @@ use super::event::{
 };
 use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
+pub use super::outcome::Outcome;
 use super::phase::{Around, Bracket, Phase, Source, phase};
 use super::signal::Signal;
 use super::time::Nanos;
+use super::well_formed::{check_order, check_requests, connections_of};
 
 /// The well-formed events of one trial, and what was expected of it.
 #[derive(Debug)]
@@ -57,47 +59,6 @@ pub struct Exit {
     pub at: Nanos,
     /// The event.
     pub event: EventIndex,
-}
-
-/// How a request ended: facts, compared with what was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Status, length and hash as expected, and the framing complete.
-    Completed,
-    /// The status is another.
-    WrongStatus,
-    /// Fewer bytes than announced or expected, or no final chunk.
-    Truncated,
-    /// As many bytes as announced, and not the expected ones; or no HTTP at all.
-    Corrupt,
-    /// FIN before the first byte of the response.
-    ClosedWithoutResponse,
-    /// RST.
-    Reset,
-    /// No end within the deadline or the client's limit.
-    TimedOut,
-    /// Turned away by a draining server, in so many words.
-    Rejected,
-    /// Whole or cut, nobody can tell: the body ends where the connection does, and there is none
-    /// to compare it with (RFC 9112, section 8).
-    Unverifiable,
-}
-
-impl Outcome {
-    /// Its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Outcome::Completed => "completed",
-            Outcome::WrongStatus => "wrong-status",
-            Outcome::Truncated => "truncated",
-            Outcome::Corrupt => "corrupt",
-            Outcome::ClosedWithoutResponse => "closed-without-response",
-            Outcome::Reset => "reset",
-            Outcome::TimedOut => "timed-out",
-            Outcome::Rejected => "rejected",
-            Outcome::Unverifiable => "unverifiable",
-        }
-    }
 }
 
 /// One attempt to open a connection after the signal, by whichever client.
@@ -477,97 +438,6 @@ fn first_signal(events: &[Event]) -> Option<SignalSent> {
         }
     }
     None
-}
-
-fn check_order(events: &[Event]) -> Result<(), Malformed> {
-    let wrong = |event, reason| Err(Malformed::Event { event, reason });
-    let mut sending: Option<Signal> = None;
-    let mut spawned = false;
-    for (index, pair) in (1..).zip(events.windows(2)) {
-        if pair[1].at < pair[0].at {
-            return wrong(index, "it is earlier than the event before it");
-        }
-    }
-    for (index, event) in (0..).zip(events) {
-        match &event.kind {
-            EventKind::Spawned { .. } if spawned => return wrong(index, "a second first process"),
-            EventKind::Spawned { .. } => spawned = true,
-            EventKind::SignalSending { signal, .. } => sending = Some(*signal),
-            EventKind::SignalSent { signal } if sending.take() != Some(*signal) => {
-                return wrong(index, "a signal was sent that was not being sent");
-            }
-            EventKind::Exited { status, .. }
-                if status.code.is_some() && status.signal.is_some() =>
-            {
-                return wrong(index, "an exit is by status or by signal, not by both");
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn connections_of(events: &[Event]) -> Result<HashMap<ConnectionId, EventIndex>, Malformed> {
-    let mut connections = HashMap::new();
-    for (event, e) in (0..).zip(events) {
-        let EventKind::Connection(connection) = &e.kind else { continue };
-        let wrong = |reason| Err(Malformed::Event { event, reason });
-        let established = connection.established.unwrap_or(connection.started);
-        if established < connection.started || connection.ended < established {
-            return wrong("the steps of the connection are out of order");
-        }
-        if connections.insert(connection.connection, event).is_some() {
-            return wrong("two connections have the same number");
-        }
-    }
-    Ok(connections)
-}
-
-fn check_requests(
-    events: &[Event],
-    connections: &HashMap<ConnectionId, EventIndex>,
-    templates: usize,
-) -> Result<(), Malformed> {
-    let mut seen = std::collections::HashSet::new();
-    for (event, e) in (0..).zip(events) {
-        let wrong = |reason| Err(Malformed::Event { event, reason });
-        match &e.kind {
-            EventKind::PooledRequest(pooled) if usize::from(pooled.template) >= templates => {
-                return wrong("the request is none of the contract's");
-            }
-            EventKind::Request(request) => {
-                if usize::from(request.template) >= templates {
-                    return wrong("the request is none of the contract's");
-                }
-                if !connections.contains_key(&request.connection) {
-                    return wrong("the request has no connection");
-                }
-                if !seen.insert(request.request) {
-                    return wrong("two requests have the same number");
-                }
-                if !in_order(request) {
-                    return wrong("the steps of the request are out of order");
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A response may begin before the request is wholly sent (RFC 9112, section 9.3), so sending
-/// and receiving are each in order, and both lie between start and end.
-fn in_order(request: &Request) -> bool {
-    let ordered = |steps: &[Option<Nanos>]| {
-        let steps: Vec<Nanos> = steps.iter().copied().flatten().collect();
-        steps.is_sorted()
-    };
-    let (start, end) = (Some(request.started), Some(request.ended));
-    let complete = request.end == RequestEnd::Complete;
-    ordered(&[start, request.head_sent, request.sent, end])
-        && ordered(&[start, request.first_byte, request.head_received, end])
-        && request.parts.is_sorted()
-        && (!complete || (request.status.is_some() && request.first_byte.is_some()))
 }
 
 fn sights_of(events: &[Event]) -> (HashMap<ConnectionId, Around>, bool) {
