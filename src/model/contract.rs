@@ -66,6 +66,7 @@ pub struct ExpectedBody {
     /// Its length in bytes.
     pub length: u64,
     /// The first eight bytes of its SHA-256.
+    #[serde(with = "super::event::hex")]
     pub sha256_prefix: u64,
 }
 
