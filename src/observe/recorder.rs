@@ -39,8 +39,7 @@ impl Recorder {
         at
     }
 
-    /// Writes down an event whose instant was read before, if no later event stands there yet;
-    /// otherwise at the instant of the last one.
+    /// Writes down an event whose instant was read before, at the place that belongs to it.
     ///
     /// The signal's bracket is read without the lock, because waiting for it would widen the
     /// bracket.
