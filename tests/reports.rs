@@ -14,10 +14,12 @@ use shutdown_check::model::history::History;
 use shutdown_check::model::plan::{
     Arrivals, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
 };
-use shutdown_check::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
+use shutdown_check::model::run::{
+    Environment, InvariantReport, RequestReport, RunReport, TargetReport, Tool,
+};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::time::Nanos;
-use shutdown_check::model::verdict::{Finding, Profile, Severity, Verdict, Violation};
+use shutdown_check::model::verdict::{Finding, Profile, Severity, Verdict, VerdictName, Violation};
 use shutdown_check::report::summary::{RunFacts, TrialSummary, assemble};
 use shutdown_check::report::terminal::{Detail, Style, View, render};
 use shutdown_check::report::{json as json_report, schema};
@@ -333,6 +335,21 @@ fn a_pass_that_shows_little_says_so() {
 fn a_long_report_shows_coverage_outcomes_and_timings() {
     let view = View { detail: Detail::Verbose, ..PLAIN };
     insta::assert_snapshot!("verbose", render(&failure(), &view));
+}
+
+#[test]
+fn what_shows_two_failures_is_drawn_once() {
+    let mut report = failure();
+    let drawings =
+        |report: &RunReport| render(report, &PLAIN).matches("the smallest that shows it").count();
+    let drawn = drawings(&report);
+    let violated = report.invariants.iter().find(|i| i.verdict == VerdictName::Violated).unwrap();
+    let twin = InvariantReport { id: "its-twin".into(), ..violated.clone() };
+    let other = twin.evidence[0].message.clone() + " elsewhere";
+    report.invariants.push(twin);
+    assert_eq!(drawings(&report), drawn);
+    report.invariants.last_mut().unwrap().evidence[0].message = other;
+    assert_eq!(drawings(&report), drawn + 1);
 }
 
 #[test]

@@ -18,11 +18,28 @@ const TOLD: usize = 2;
 impl Page<'_> {
     /// What failed the run first, then the warnings.
     pub(super) fn failures(&self) -> String {
-        [Severity::Deny, Severity::Warn]
+        let failed: Vec<&InvariantReport> = [Severity::Deny, Severity::Warn]
             .into_iter()
             .flat_map(|level| self.with(level, VerdictName::Violated))
-            .map(|invariant| self.failure(invariant))
-            .collect()
+            .collect();
+        let told = failed.iter().enumerate().map(|(at, invariant)| {
+            match failed[..at].iter().find(|earlier| is_shown_alike(earlier, invariant)) {
+                Some(earlier) => self.same_failure(invariant, earlier),
+                None => self.failure(invariant),
+            }
+        });
+        told.collect()
+    }
+
+    /// What one drawing shows of two invariants is drawn once.
+    fn same_failure(&self, invariant: &InvariantReport, earlier: &InvariantReport) -> String {
+        let same = format!("shown by what stands under {}", clean(&earlier.id));
+        [
+            format!("\n{}", self.title(invariant)),
+            hanging("  ", &same, self.width),
+            self.labelled("explain", &format!("shutdown-check explain {}", invariant.id)),
+        ]
+        .concat()
     }
 
     fn failure(&self, invariant: &InvariantReport) -> String {
@@ -91,6 +108,14 @@ impl Page<'_> {
                 None => format!("{line}\n"),
             })
             .collect()
+    }
+}
+
+/// Whether the same violation of the same trial shows both best.
+fn is_shown_alike(one: &InvariantReport, other: &InvariantReport) -> bool {
+    match (one.evidence.first(), other.evidence.first()) {
+        (Some(one), Some(other)) => (one.trial, &one.message) == (other.trial, &other.message),
+        _ => false,
     }
 }
 
