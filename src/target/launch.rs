@@ -141,9 +141,8 @@ impl Launched {
         &mut self.family
     }
 
-    /// Kills whatever of the target is alive, until nothing is; who it was.
-    pub fn kill_all(&mut self) -> Vec<u32> {
-        let mut killed: Vec<u32> = Vec::new();
+    /// Kills whatever of the target is alive, until nothing is.
+    pub fn kill_all(&mut self) {
         // A process may start another while it is being killed, so that one pass is not enough;
         // a bound, because a hundred passes without an end mean that killing does not help.
         for _ in 0..100 {
@@ -152,16 +151,12 @@ impl Launched {
                 break;
             }
             for ProcessId { pid, .. } in alive {
-                if !killed.contains(&pid) {
-                    killed.push(pid);
-                }
                 let _ = send(pid, Signal::KILL);
             }
             let _ = self.child.try_wait();
             self.family.reap();
             std::thread::sleep(std::time::Duration::from_micros(500));
         }
-        killed
     }
 }
 

@@ -12,7 +12,6 @@ use crate::load::request::PreparedRequest;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
 use crate::model::target::RequestTemplate;
-use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 
 use super::error::{Early, TrialError};
@@ -35,8 +34,6 @@ pub struct Rehearsed {
     pub subject: Subject,
     /// Where it listened.
     pub address: SocketAddr,
-    /// From spawn to ready.
-    pub ready_after: Duration,
 }
 
 /// The target can't be rehearsed.
@@ -107,7 +104,6 @@ async fn run(
 ) -> Result<Rehearsed, RehearsalError> {
     let mut started = start(&subject, seed(), recorder)?;
     let found = started.ready(&subject, interrupt, recorder).await?;
-    let ready_after = recorder.now().since(Nanos::ZERO);
     subject.takes_port = started.was_handed(found.address.port());
     let looked = tokio::select! {
         looked = look(&mut subject, connections, found.address, recorder) => looked,
@@ -123,7 +119,7 @@ async fn run(
         looked = look_at_another_start(&mut subject, interrupt) => looked?,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     }
-    Ok(Rehearsed { subject, address: found.address, ready_after })
+    Ok(Rehearsed { subject, address: found.address })
 }
 
 fn seed() -> u64 {
@@ -389,10 +385,10 @@ impl Started {
         }
     }
 
-    /// Ends the target without judging how: it is asked first, so that it can clean up.
-    async fn end(mut self) {
+    /// Ends the target without judging how: it is asked first, so that it can clean up; what is
+    /// left of it when it is dropped is killed.
+    async fn end(self) {
         self.launched.ask_to_end();
         let _ = tokio::time::timeout(Duration::from_secs(1), self.launched.leader().ended()).await;
-        self.launched.kill_all();
     }
 }
