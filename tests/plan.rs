@@ -34,6 +34,7 @@ fn signal(number: i32) -> Signal {
 fn after(moment: Moment) -> Duration {
     match moment {
         Moment::Uniform { after } => after,
+        other => panic!("{other:?} is at no planned time"),
     }
 }
 

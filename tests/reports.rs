@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
-use shutdown_check::model::contract::{Contract, ExpectedResponse, JobPatterns};
+use shutdown_check::model::contract::{Contract, ExpectedResponse};
 use shutdown_check::model::event::{
     BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, PooledRequest, Probe,
     ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen,
@@ -52,6 +52,7 @@ fn trial(number: u32) -> Trial {
             keep_alive_percent: 50,
             pooled_clients: 1,
         },
+        hold: None,
         signals: vec![PlannedSignal {
             signal: Signal::TERM,
             to: SignalTo::Leader,
@@ -62,21 +63,15 @@ fn trial(number: u32) -> Trial {
 
 fn contract() -> Contract {
     Contract {
-        deadline: Duration::from_secs(30),
-        refuse_within: Duration::from_millis(500),
-        jobs_stop_within: Duration::from_millis(500),
-        inference_margin: Duration::from_millis(100),
         lag_limit: Duration::from_millis(50),
-        default_action_within: Duration::from_millis(100),
-        expect_exit: Vec::new(),
-        draining_status: 503,
         requests: vec![ExpectedResponse {
             name: "GET /orders".into(),
             status: 200,
             body: None,
             usual: Duration::from_millis(4),
+            first_byte: Duration::from_millis(4),
         }],
-        jobs: JobPatterns::default(),
+        ..Contract::default()
     }
 }
 
@@ -113,6 +108,9 @@ fn request(number: u32, connection: u32, start: f64, end: f64, how: RequestEnd) 
         end: how,
         status: complete.then_some(200),
         close_announced: false,
+        http_1_0: false,
+        sent_while_open: false,
+        stalled: false,
         framing: None,
         body: BodySeen::default(),
     };
@@ -130,7 +128,8 @@ fn history(number: u32, end: RequestEnd) -> History {
         RequestEnd::Complete => ConnectionEnd::ClosedByServer,
         _ => ConnectionEnd::ResetByServer,
     };
-    let seen = SocketSeen { connection: 1, accepted: true, unread: 0, received: 118, sent: 0 };
+    let seen =
+        SocketSeen { connection: 1, accepted: true, unread: 0, received: 118, sent: 0, unsent: 0 };
     let address = "127.0.0.1:8080".parse().unwrap();
     let exited = ExitStatus { code: Some(0), signal: None };
     let probe = Probe { started: ms(1000.5), ended: ms(1000.9), outcome: ProbeOutcome::Refused };

@@ -133,18 +133,7 @@ fn target() -> Target {
 }
 
 fn contract() -> Contract {
-    Contract {
-        deadline: Duration::from_secs(5),
-        refuse_within: Duration::from_millis(500),
-        jobs_stop_within: Duration::from_millis(500),
-        inference_margin: Duration::from_millis(50),
-        lag_limit: Duration::from_millis(50),
-        default_action_within: Duration::from_millis(100),
-        expect_exit: Vec::new(),
-        draining_status: 503,
-        requests: Vec::new(),
-        jobs: JobPatterns::usual(),
-    }
+    Contract { deadline: Duration::from_secs(5), jobs: JobPatterns::usual(), ..Contract::default() }
 }
 
 fn header(subject: &Subject, trial: &Trial) -> Header {

@@ -33,16 +33,6 @@ pub use judging::{ContractChanges, JudgeSettings};
 pub use outputs::{Outputs, Verbosity};
 pub use rules::Rules;
 
-/// Where the kernel can't be asked, a request sent this long before the signal counts as read.
-const INFERENCE_MARGIN: Duration = Duration::from_millis(100);
-/// A harness that was later than this has seen too little of the order of things.
-const LAG_LIMIT: Duration = Duration::from_millis(500);
-/// The kernel ends a process within a few milliseconds of a signal without a handler, and on a busy
-/// machine within some tens of them.
-const DEFAULT_ACTION_WITHIN: Duration = Duration::from_millis(100);
-/// What draining servers answer with, when they say so (RFC 9110, section 15.6.4).
-const DRAINING_STATUS: u16 = 503;
-
 /// Every setting of a run. Written out, it is what would stand in `shutdown-check.toml`, without
 /// secrets and without what only concerns the terminal.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -168,13 +158,11 @@ impl Settings {
             deadline: self.deadline,
             refuse_within: self.refuse_within,
             jobs_stop_within: self.jobs_stop_within,
-            inference_margin: INFERENCE_MARGIN,
-            lag_limit: LAG_LIMIT,
-            default_action_within: DEFAULT_ACTION_WITHIN,
+            has_readiness: self.ready_path.is_some(),
             expect_exit: self.expect_exit.clone(),
-            draining_status: DRAINING_STATUS,
             requests,
             jobs: self.jobs.clone(),
+            ..Contract::default()
         }
     }
 

@@ -96,19 +96,27 @@ pub struct Severities {
     pub graceful: Severity,
     /// Under [`Profile::Strict`].
     pub strict: Severity,
+    /// Under [`Profile::Kubernetes`].
+    pub kubernetes: Severity,
 }
 
 impl Severities {
     /// It fails the run under every profile.
-    const DENY: Self = Self { graceful: Severity::Deny, strict: Severity::Deny };
+    const DENY: Self = Self::of(Severity::Deny, Severity::Deny, Severity::Deny);
     /// It fails the run only of servers that claim that nothing goes wrong.
-    const WARN: Self = Self { graceful: Severity::Warn, strict: Severity::Deny };
+    const WARN: Self = Self::of(Severity::Warn, Severity::Deny, Severity::Warn);
+
+    /// The severities under graceful, strict and kubernetes.
+    const fn of(graceful: Severity, strict: Severity, kubernetes: Severity) -> Self {
+        Self { graceful, strict, kubernetes }
+    }
 
     /// The severity under a profile.
     pub fn under(self, profile: Profile) -> Severity {
         match profile {
             Profile::Graceful => self.graceful,
             Profile::Strict => self.strict,
+            Profile::Kubernetes => self.kubernetes,
         }
     }
 }

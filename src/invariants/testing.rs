@@ -41,16 +41,11 @@ impl Story {
         let usual = Duration::from_millis(900);
         let name = "GET /sleep?ms=900".into();
         let contract = Contract {
-            deadline: Duration::from_secs(30),
-            refuse_within: Duration::from_millis(500),
-            jobs_stop_within: Duration::from_millis(500),
-            inference_margin: Duration::from_millis(100),
             lag_limit: Duration::from_millis(50),
-            default_action_within: Duration::from_millis(100),
-            expect_exit: Vec::new(),
-            draining_status: 503,
-            requests: vec![ExpectedResponse { name, status: 200, body, usual }],
+            usual_exit: Some(Duration::from_millis(10)),
+            requests: vec![ExpectedResponse { name, status: 200, body, usual, first_byte: usual }],
             jobs: JobPatterns::usual(),
+            ..Contract::default()
         };
         Self { contract, events: Vec::new(), requests: 0 }
             .event(-9_000, EventKind::Spawned { pid: PID })
@@ -111,6 +106,9 @@ impl Story {
             end,
             status: answered.then_some(200),
             close_announced: false,
+            http_1_0: false,
+            sent_while_open: false,
+            stalled: false,
             framing: answered.then_some(Framing::ContentLength(4)),
             body: BodySeen::default(),
         };
@@ -150,7 +148,8 @@ impl Story {
 
     /// What the kernel shows of a connection, alike before and after the signal.
     pub(crate) fn seen(self, connection: u32, accepted: bool, received: u64, unread: u32) -> Self {
-        let sockets = vec![SocketSeen { connection, accepted, unread, received, sent: 0 }];
+        let sockets =
+            vec![SocketSeen { connection, accepted, unread, received, sent: 0, unsent: 0 }];
         let before = EventKind::SocketsSeen { when: Snapshot::Before, sockets: sockets.clone() };
         let after = EventKind::SocketsSeen { when: Snapshot::After, sockets };
         self.stamped(BEFORE, before).stamped(AFTER, after)
@@ -205,8 +204,14 @@ impl Story {
             keep_alive_percent: 0,
             pooled_clients: 0,
         };
-        let trial =
-            Trial { number: 1, seed: 1, situation: Situation::Load, load, signals: Vec::new() };
+        let trial = Trial {
+            number: 1,
+            seed: 1,
+            situation: Situation::Load,
+            load,
+            hold: None,
+            signals: Vec::new(),
+        };
         let header = Header {
             history_version: HISTORY_VERSION.into(),
             tool_version: "0".into(),

@@ -76,6 +76,9 @@ impl Exchange {
             end: RequestEnd::Abandoned,
             status: None,
             close_announced: false,
+            http_1_0: false,
+            sent_while_open: false,
+            stalled: false,
             framing: None,
             body: crate::model::event::BodySeen::default(),
         };

@@ -9,7 +9,15 @@ use serde::{Deserialize, Serialize};
 
 use super::event::ExitStatus;
 use super::signal::Signal;
-use super::time::duration_ms;
+use super::time::{duration_ms, optional_duration_ms};
+
+impl Contract {
+    /// The time from the signal after which no new connection is taken: after the window in which
+    /// they are still to be served.
+    pub fn refused_after(&self) -> Duration {
+        self.lame_duck.unwrap_or_default() + self.refuse_within
+    }
+}
 
 /// What is expected of the target. A recorded history can be judged again under another one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +42,37 @@ pub struct Contract {
     /// what completes later was drained.
     #[serde(rename = "default_action_within_ms", with = "duration_ms")]
     pub default_action_within: Duration,
+    /// The time from the signal within which a target with nothing to do exits.
+    #[serde(rename = "idle_exit_within_ms", with = "duration_ms", default = "one_second")]
+    pub idle_exit_within: Duration,
+    /// The time from the signal within which the readiness endpoint fails.
+    #[serde(rename = "unready_within_ms", with = "duration_ms", default = "one_second")]
+    pub unready_within: Duration,
+    /// The time from the signal in which a handler may not yet have run, so that what was begun in
+    /// it may look as before.
+    #[serde(rename = "reaction_ms", with = "duration_ms", default = "reaction")]
+    pub reaction: Duration,
+    /// The time from the signal in which new connections are still to be served, because a load
+    /// balancer may still send them; absent where they are to be refused at once.
+    #[serde(
+        rename = "lame_duck_ms",
+        with = "optional_duration_ms",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub lame_duck: Option<Duration>,
+    /// Whether the user named a readiness endpoint.
+    #[serde(default)]
+    pub has_readiness: bool,
+    /// How long the target took to exit with nothing open, at its longest; absent where that was
+    /// not seen.
+    #[serde(
+        rename = "usual_exit_ms",
+        with = "optional_duration_ms",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub usual_exit: Option<Duration>,
     /// The expected ends of the process; empty for the default (see [`ExpectedExit`]).
     #[serde(default)]
     pub expect_exit: Vec<ExpectedExit>,
@@ -58,6 +97,48 @@ pub struct ExpectedResponse {
     /// How long it took, alone on a quiet target.
     #[serde(rename = "usual_ms", with = "duration_ms")]
     pub usual: Duration,
+    /// How long it took until the first byte of the response.
+    #[serde(rename = "first_byte_ms", with = "duration_ms", default)]
+    pub first_byte: Duration,
+}
+
+/// A target with nothing to do has nothing to wait for; and orchestrators ask for readiness every
+/// few seconds, so that one that fails later than this is asked too late.
+fn one_second() -> Duration {
+    Duration::from_secs(1)
+}
+
+/// A handler of the signal runs within microseconds, and behind a busy event loop within some tens
+/// of milliseconds.
+fn reaction() -> Duration {
+    Duration::from_millis(100)
+}
+
+impl Default for Contract {
+    /// The limits where nobody names others.
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(30),
+            refuse_within: Duration::from_millis(500),
+            jobs_stop_within: Duration::from_millis(500),
+            inference_margin: Duration::from_millis(100),
+            lag_limit: Duration::from_millis(500),
+            // The kernel ends a process within a few milliseconds of a signal without a handler,
+            // and on a busy machine within some tens of them.
+            default_action_within: Duration::from_millis(100),
+            idle_exit_within: one_second(),
+            unready_within: one_second(),
+            reaction: reaction(),
+            lame_duck: None,
+            has_readiness: false,
+            usual_exit: None,
+            expect_exit: Vec::new(),
+            // What draining servers answer with, when they say so (RFC 9110, section 15.6.4).
+            draining_status: 503,
+            requests: Vec::new(),
+            jobs: JobPatterns::default(),
+        }
+    }
 }
 
 /// A body that is the same each time.

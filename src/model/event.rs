@@ -79,10 +79,41 @@ pub enum EventKind {
         /// The address that took a connection.
         address: SocketAddr,
     },
+    /// What the target's processes would do with the signal, shortly before it (proc(5)).
+    Dispositions {
+        /// Its processes.
+        processes: Vec<ProcessSeen>,
+    },
+    /// The kernel had no listener on the target's port any more.
+    ListenerClosed,
+    /// Nothing waited in the accept queue any more, first seen after the signal.
+    QueueEmptied,
 
     // ---- the harness -------------------------------------------------------------------------
     /// The clients began.
     LoadStarted,
+    /// The target, all its processes, was held still.
+    Held {
+        /// How many processes.
+        processes: u32,
+        /// By what.
+        by: HeldBy,
+        /// From the first step to the last thread's stillness.
+        #[serde(rename = "took_ms", with = "duration_ms")]
+        took: Duration,
+    },
+    /// The target was let go on.
+    Thawed,
+    /// The situation was there, as seen from outside.
+    SituationReached,
+    /// The situation could not be reached, so that the trial counts for nothing.
+    SituationMissed {
+        /// What was missing.
+        what: String,
+    },
+    /// At the deadline the clients gave up what only they kept open: idle connections, and those on
+    /// which they had stopped.
+    ClientsReleased,
     /// The last clock reading before the signal was sent: S⁻.
     SignalSending {
         /// The signal.
@@ -125,6 +156,8 @@ pub enum EventKind {
     Request(Request),
     /// One attempt to connect and nothing more, made to see when connections are refused.
     Probe(Probe),
+    /// One question to the readiness endpoint.
+    ReadinessProbe(ReadinessProbe),
     /// A request of a pooled client (`reqwest`), as its user sees it.
     PooledRequest(PooledRequest),
 }
@@ -172,6 +205,52 @@ pub struct SocketSeen {
     pub received: u64,
     /// Bytes sent since the connection was established.
     pub sent: u64,
+    /// Bytes in the send queue: unsent, or sent and not acknowledged.
+    #[serde(default)]
+    pub unsent: u32,
+}
+
+/// What a process would do with the signal (signal(7)), as `/proc/PID/status` has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSeen {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name (`comm`).
+    pub name: String,
+    /// Whether it is the process that was started.
+    pub leader: bool,
+    /// Whether it holds the listening socket.
+    pub listener: bool,
+    /// What the signal would do.
+    pub disposition: Disposition,
+}
+
+/// What a process would do with a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Disposition {
+    /// It has a handler: that says nothing of what the handler does.
+    Caught,
+    /// SIG_IGN.
+    Ignored,
+    /// Every thread blocks it, and none is seen to wait for it.
+    Blocked,
+    /// A thread waits for it (sigwait(3)).
+    Awaited,
+    /// It is blocked and read from a descriptor (signalfd(2)).
+    Descriptor,
+    /// The default action: the end of the process.
+    Default,
+}
+
+/// How a target is held still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldBy {
+    /// SIGSTOP to every process.
+    Stop,
+    /// The freezer of a control group (cgroups(7), version 2).
+    Cgroup,
 }
 
 /// One TCP connection of a client.
@@ -258,6 +337,16 @@ pub struct Request {
     /// Whether the response said `Connection: close`.
     #[serde(default)]
     pub close_announced: bool,
+    /// Whether the response speaks HTTP/1.0, which closes unless it says otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub http_1_0: bool,
+    /// Whether the connection was still open in both directions when all of the request had been
+    /// sent: then the server's kernel had it before the server closed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sent_while_open: bool,
+    /// Whether the client stopped on purpose, so that the response can't be complete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stalled: bool,
     /// How the end of the response's body is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub framing: Option<Framing>,
@@ -333,6 +422,31 @@ pub enum ProbeOutcome {
     TimedOut,
     /// The harness could not try.
     Failed,
+}
+
+/// One question to the readiness endpoint, on a connection of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadinessProbe {
+    /// Just before connect(2).
+    pub started: Nanos,
+    /// When there was an answer, or none to be had.
+    pub ended: Nanos,
+    /// What it was.
+    pub outcome: Readiness,
+}
+
+/// What a question to the readiness endpoint gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    /// A status from 200 to 399, which orchestrators take for success.
+    Ready(u16),
+    /// Another status.
+    NotReady(u16),
+    /// Nobody listens.
+    Refused,
+    /// A connection, and no answer on it.
+    NoAnswer,
 }
 
 /// A request as the user of a pooled client sees it: no connection, no single steps.

@@ -44,6 +44,9 @@ pub struct SignalSent {
     pub pid: u32,
     /// When.
     pub bracket: Bracket,
+    /// The first instant at which the target could act on it: S⁺, or when it was let go on. What
+    /// it has to do within a time is measured from here.
+    pub felt: Nanos,
     /// The event of its sending.
     pub event: EventIndex,
 }
@@ -342,6 +345,20 @@ impl History {
         !deadline.into_iter().chain(passed).any(|end_of_its_time| request.ended >= end_of_its_time)
     }
 
+    /// Why the situation could not be reached, where it could not: the trial counts for nothing.
+    pub fn missed(&self) -> Option<&str> {
+        self.events.iter().find_map(|event| match &event.kind {
+            EventKind::SituationMissed { what } => Some(what.as_str()),
+            _ => None,
+        })
+    }
+
+    /// How long the target was held still after the signal.
+    pub fn pause(&self) -> Option<Duration> {
+        let signal = self.signal.filter(|signal| signal.felt > signal.bracket.after)?;
+        Some(signal.felt.since(signal.bracket.after))
+    }
+
     /// Every attempt to connect that began after the signal, in the order of beginning.
     pub fn late_connects(&self) -> Vec<ConnectAttempt> {
         let Some(signal) = self.signal() else { return Vec::new() };
@@ -432,12 +449,29 @@ fn first_signal(events: &[Event]) -> Option<SignalSent> {
             EventKind::SignalSent { .. } => {
                 let (event, signal, pid, before) = sending?;
                 let bracket = Bracket { before, after: e.at };
-                return Some(SignalSent { signal, pid, bracket, event });
+                return Some(SignalSent { signal, pid, bracket, felt: felt(events, e.at), event });
             }
             _ => {}
         }
     }
     None
+}
+
+/// When a target that got a signal at `sent` could act on it: at once, or when it was let go on.
+fn felt(events: &[Event], sent: Nanos) -> Nanos {
+    let (mut held, mut felt) = (false, sent);
+    for event in events {
+        match event.kind {
+            EventKind::Held { .. } if event.at <= sent => held = true,
+            EventKind::Thawed if event.at <= sent => held = false,
+            EventKind::Thawed if held => {
+                felt = event.at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    felt
 }
 
 fn sights_of(events: &[Event]) -> (HashMap<ConnectionId, Around>, bool) {

@@ -224,13 +224,16 @@ mod tests {
             end: RequestEnd::Complete,
             status: Some(200),
             close_announced: false,
+            http_1_0: false,
+            sent_while_open: false,
+            stalled: false,
             framing: None,
             body: BodySeen::default(),
         }
     }
 
     fn socket(accepted: bool, received: u64, unread: u32) -> Option<SocketSeen> {
-        Some(SocketSeen { connection: 1, accepted, unread, received, sent: 0 })
+        Some(SocketSeen { connection: 1, accepted, unread, received, sent: 0, unsent: 0 })
     }
 
     fn kernel(before: Option<SocketSeen>, after: Option<SocketSeen>) -> Phase {

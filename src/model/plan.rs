@@ -28,8 +28,38 @@ pub struct Trial {
     pub situation: Situation,
     /// How much is asked of the target meanwhile.
     pub load: LoadShape,
-    /// The signals, in order.
+    /// Where the target is held still while the situation is set up: how long it stays so after
+    /// the signal, or, without one, after the situation was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// The signals, in order. None in a control, which shows what is lost without one.
     pub signals: Vec<PlannedSignal>,
+}
+
+impl Trial {
+    /// Whether it has no signal, and shows what the same situation does without one.
+    pub fn is_control(&self) -> bool {
+        self.signals.is_empty()
+    }
+
+    /// When its signal comes, or how long its target is held still, in words for reports.
+    pub fn moment(&self) -> String {
+        match (self.hold, self.signals.first()) {
+            (Some(hold), _) => format!("held {} ms", hold.pause.as_millis()),
+            (None, Some(planned)) => planned.moment.name().to_owned(),
+            (None, None) => "none".to_owned(),
+        }
+    }
+}
+
+/// The target, all its processes, is held still while the situation is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hold {
+    /// How long it stays still after the signal, in milliseconds: a busy machine, or a limit on
+    /// processor time, does the same to a server at any moment.
+    #[serde(rename = "pause_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
+    pub pause: Duration,
 }
 
 /// What the world looks like when the signal comes.
@@ -40,16 +70,78 @@ pub struct Trial {
 pub enum Situation {
     /// Load from many clients, on kept and on fresh connections.
     Load,
+    /// One request, and the signal at a landmark of its life.
+    OneRequest,
+    /// No connection at all.
+    Idle,
+    /// Kept connections, each with an answered request and nothing outstanding.
+    IdleKeepalive,
+    /// Accepted connections that have not sent a byte.
+    Fresh,
+    /// Requests that the server has read and not begun to answer.
+    SlowHandler,
+    /// Responses of which a part has come.
+    Streaming,
+    /// Requests whose body is still being sent.
+    Uploading,
+    /// Requests of whose head the server has read a part.
+    PartialHead,
+    /// Accepted connections with a whole request unread.
+    Delivered,
+    /// Kept connections with their next request unread.
+    DeliveredKeepalive,
+    /// Connections with a request, in the accept queue.
+    Queued,
+    /// Connections without a byte, in the accept queue.
+    QueuedSilent,
+    /// All these at once.
+    Mixed,
+    /// Clients that stop reading in the middle of a response.
+    StalledReader,
+    /// Clients that stop sending in the middle of a request.
+    StalledSender,
 }
 
 impl Situation {
     /// Every situation, in the order in which they are listed to users.
-    pub const ALL: [Situation; 1] = [Situation::Load];
+    pub const ALL: [Situation; 16] = [
+        Situation::Load,
+        Situation::OneRequest,
+        Situation::Idle,
+        Situation::IdleKeepalive,
+        Situation::Fresh,
+        Situation::SlowHandler,
+        Situation::Streaming,
+        Situation::Uploading,
+        Situation::PartialHead,
+        Situation::Delivered,
+        Situation::DeliveredKeepalive,
+        Situation::Queued,
+        Situation::QueuedSilent,
+        Situation::Mixed,
+        Situation::StalledReader,
+        Situation::StalledSender,
+    ];
 
     /// Its name on the command line and in reports.
     pub fn name(self) -> &'static str {
         match self {
             Situation::Load => "load",
+            Situation::OneRequest => "one-request",
+            Situation::Idle => "idle",
+            Situation::IdleKeepalive => "idle-keepalive",
+            Situation::Fresh => "fresh",
+            Situation::SlowHandler => "slow-handler",
+            Situation::Streaming => "streaming",
+            Situation::Uploading => "uploading",
+            Situation::PartialHead => "partial-head",
+            Situation::Delivered => "delivered",
+            Situation::DeliveredKeepalive => "delivered-keepalive",
+            Situation::Queued => "queued",
+            Situation::QueuedSilent => "queued-silent",
+            Situation::Mixed => "mixed",
+            Situation::StalledReader => "stalled-reader",
+            Situation::StalledSender => "stalled-sender",
         }
     }
 
@@ -59,7 +151,53 @@ impl Situation {
             Situation::Load => {
                 "open- or closed-loop load from many clients, on kept and on fresh connections"
             }
+            Situation::OneRequest => "a single request, with the signal at a landmark of its life",
+            Situation::Idle => "no connection at all",
+            Situation::IdleKeepalive => "kept connections with nothing outstanding",
+            Situation::Fresh => "accepted connections that have not sent a byte",
+            Situation::SlowHandler => "requests that were read and not yet answered",
+            Situation::Streaming => "responses of which a part has come",
+            Situation::Uploading => "requests whose body is still being sent",
+            Situation::PartialHead => {
+                "requests of whose head a part was read; the rest comes later"
+            }
+            Situation::Delivered => "held still: accepted connections with a whole request unread",
+            Situation::DeliveredKeepalive => {
+                "held still: kept connections with their next request unread"
+            }
+            Situation::Queued => "held still: connections with a request in the accept queue",
+            Situation::QueuedSilent => {
+                "held still: connections in the accept queue, whose request comes later"
+            }
+            Situation::Mixed => "held still: all kinds at once",
+            Situation::StalledReader => "clients that stop reading in the middle of a response",
+            Situation::StalledSender => "clients that stop sending in the middle of a request",
         }
+    }
+
+    /// Whether the target has to be held still for it.
+    pub fn is_held(self) -> bool {
+        matches!(
+            self,
+            Situation::Delivered
+                | Situation::DeliveredKeepalive
+                | Situation::Queued
+                | Situation::QueuedSilent
+                | Situation::Mixed
+        )
+    }
+
+    /// Whether new connections are tried after the signal: not where they would be one more thing
+    /// than the situation consists of.
+    pub fn has_late_connections(self) -> bool {
+        matches!(
+            self,
+            Situation::Load
+                | Situation::OneRequest
+                | Situation::SlowHandler
+                | Situation::Streaming
+                | Situation::Uploading
+        )
     }
 }
 
@@ -129,6 +267,13 @@ pub enum Moment {
         #[schemars(with = "f64")]
         after: Duration,
     },
+    /// As soon as the situation was seen from outside.
+    Reached,
+    /// At a landmark of the one request's life.
+    Landmark {
+        /// Which one.
+        landmark: Landmark,
+    },
 }
 
 impl Moment {
@@ -136,6 +281,46 @@ impl Moment {
     pub fn name(self) -> &'static str {
         match self {
             Moment::Uniform { .. } => "uniform",
+            Moment::Reached => "reached",
+            Moment::Landmark { landmark } => landmark.name(),
+        }
+    }
+}
+
+/// A landmark of a request's life, as its client sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Landmark {
+    /// The connection was accepted.
+    Accepted,
+    /// Half of the head was read.
+    HalfHead,
+    /// The whole request was sent.
+    Sent,
+    /// The first byte of the response has come.
+    FirstByte,
+    /// The response is complete, and the connection kept.
+    Answered,
+}
+
+impl Landmark {
+    /// Every landmark, in the order of a request's life.
+    pub const ALL: [Landmark; 5] = [
+        Landmark::Accepted,
+        Landmark::HalfHead,
+        Landmark::Sent,
+        Landmark::FirstByte,
+        Landmark::Answered,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Landmark::Accepted => "accepted",
+            Landmark::HalfHead => "half-head",
+            Landmark::Sent => "sent",
+            Landmark::FirstByte => "first-byte",
+            Landmark::Answered => "answered",
         }
     }
 }

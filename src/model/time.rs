@@ -104,6 +104,30 @@ pub mod duration_ms {
     }
 }
 
+/// Lengths of time that may be absent, as fractional milliseconds.
+pub mod optional_duration_ms {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes a duration as milliseconds, or nothing.
+    pub fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64() * 1e3).serialize(serializer)
+    }
+
+    /// Reads a duration from milliseconds; negative and non-finite numbers are refused.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let ms = Option::<f64>::deserialize(deserializer)?;
+        let duration = ms.map(|ms| Duration::try_from_secs_f64(ms / 1e3)).transpose();
+        duration.map_err(serde::de::Error::custom)
+    }
+}
+
 /// A length of time as people read it: `0.9 ms`, `812 ms`, `2.02 s`.
 pub fn human(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1e3;

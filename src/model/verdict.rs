@@ -141,17 +141,20 @@ pub enum Profile {
     Graceful,
     /// As graceful, and what warns there fails the run.
     Strict,
+    /// Behind a load balancer that is told late.
+    Kubernetes,
 }
 
 impl Profile {
     /// Every profile, in the order in which they are listed to users.
-    pub const ALL: [Profile; 2] = [Profile::Graceful, Profile::Strict];
+    pub const ALL: [Profile; 3] = [Profile::Graceful, Profile::Strict, Profile::Kubernetes];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Profile::Graceful => "graceful",
             Profile::Strict => "strict",
+            Profile::Kubernetes => "kubernetes",
         }
     }
 
@@ -163,6 +166,10 @@ impl Profile {
                  the process exits before its deadline"
             }
             Profile::Strict => "as graceful, and what warns there fails the run",
+            Profile::Kubernetes => {
+                "readiness fails first, new connections are served for the lame-duck window \
+                 and then refused; the deadline is the grace period"
+            }
         }
     }
 }
@@ -178,7 +185,7 @@ impl FromStr for Profile {
     fn from_str(text: &str) -> Result<Self, String> {
         Profile::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
             let names: Vec<_> = Profile::ALL.iter().map(|p| p.name()).collect();
-            format!("{text:?} is no profile: use {}", names.join(" or "))
+            format!("{text:?} is no profile: use {}", names.join(", "))
         })
     }
 }

@@ -247,12 +247,13 @@ struct State {
     unread: u32,
     received: u64,
     sent: u64,
+    unsent: u32,
 }
 
 impl State {
     fn seen(self, connection: ConnectionId) -> SocketSeen {
-        let Self { accepted, unread, received, sent } = self;
-        SocketSeen { connection, accepted, unread, received, sent }
+        let Self { accepted, unread, received, sent, unsent } = self;
+        SocketSeen { connection, accepted, unread, received, sent, unsent }
     }
 }
 
@@ -314,6 +315,7 @@ fn state(message: &[u8]) -> Option<State> {
         unread: unread.saturating_sub(if unread > 0 { fin } else { 0 }),
         received: u64_at(info, 128)?.saturating_sub(u64::from(fin)),
         sent: u64_at(info, 200)?,
+        unsent: u32_at(message, 60)?,
     })
 }
 
@@ -359,7 +361,7 @@ mod tests {
         let server = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(server).unwrap();
         let seen = |accepted, unread, received, sent| {
-            Some(SocketSeen { connection: 7, accepted, unread, received, sent })
+            Some(SocketSeen { connection: 7, accepted, unread, received, sent, unsent: 0 })
         };
         assert_eq!(look(&mut watch, server, &client), seen(false, 0, 0, 0));
         client.write_all(b"hello").unwrap();

@@ -54,7 +54,7 @@ impl PlanOptions {
             seed,
             signals: vec![Signal::TERM],
             signal_to: SignalTo::Leader,
-            situations: Situation::ALL.to_vec(),
+            situations: vec![Situation::Load],
             connections: 16,
             arrivals: None,
             keep_alive_percent: 50,
@@ -76,7 +76,7 @@ pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
 /// moments over the window (see `draw::stratified`).
 pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     let signals = or_default(&options.signals, &[Signal::TERM]);
-    let situations = or_default(&options.situations, &Situation::ALL);
+    let situations = or_default(&options.situations, &[Situation::Load]);
     let turn = number.saturating_sub(1) as usize;
     let cell = turn % (signals.len() * situations.len());
     let visit = turn / (signals.len() * situations.len());
@@ -92,6 +92,7 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
             keep_alive_percent: options.keep_alive_percent,
             pooled_clients: options.pooled_clients,
         },
+        hold: None,
         signals: vec![PlannedSignal {
             signal: signals[cell % signals.len()],
             to: options.signal_to,

@@ -43,7 +43,7 @@ pub fn list_invariants(invariants: &[&Invariant]) -> String {
     let id_width = invariants.iter().map(|invariant| invariant.id.len()).max().unwrap_or(0).max(10);
     let line = |id: &str, cells: String| format!("{id:<id_width$}  {}\n", cells.trim_end());
     let cells = |cell: &dyn Fn(Profile) -> String| {
-        Profile::ALL.map(|profile| format!("{:<9}", cell(profile))).concat()
+        Profile::ALL.map(|profile| format!("{:<11}", cell(profile))).concat()
     };
     let mut text = line("invariants", cells(&|profile| profile.to_string()));
     for invariant in invariants {
@@ -107,12 +107,20 @@ mod tests {
         fix: "Go: wait for Shutdown to return before main does.\nRust: await the server's future.",
         counts: crate::invariants::Counts::TRIALS,
         needs: "a response that began before the signal and was not over",
-        severity: Severities { graceful: Severity::Deny, strict: Severity::Deny },
+        severity: Severities {
+            graceful: Severity::Deny,
+            strict: Severity::Deny,
+            kubernetes: Severity::Deny,
+        },
         check: |_| Verdict::inconclusive("not used here"),
     };
     const OTHER: Invariant = Invariant {
         id: "exit-status-is-clean",
-        severity: Severities { graceful: Severity::Warn, strict: Severity::Deny },
+        severity: Severities {
+            graceful: Severity::Warn,
+            strict: Severity::Deny,
+            kubernetes: Severity::Warn,
+        },
         ..SAMPLE
     };
 

@@ -51,6 +51,7 @@ fn row(trial: &Trial) -> [String; 7] {
 fn moment(moment: Moment) -> String {
     match moment {
         Moment::Uniform { after } => format!("{:.1}", after.as_secs_f64() * 1e3),
+        Moment::Reached | Moment::Landmark { .. } => moment.name().to_owned(),
     }
 }
 
@@ -93,6 +94,7 @@ mod tests {
                 keep_alive_percent: 50,
                 pooled_clients: 2,
             },
+            hold: None,
             signals: vec![PlannedSignal {
                 signal: Signal::TERM,
                 to: SignalTo::Leader,

@@ -97,7 +97,10 @@ impl<'a> Course<'a> {
         started.launched.family().look();
         let clients = Clients::new(recorder.clone(), address, subject.prepared(address));
         let planned = &trial.signals[0];
-        let Moment::Uniform { after } = planned.moment;
+        let after = match planned.moment {
+            Moment::Uniform { after } => after,
+            Moment::Reached | Moment::Landmark { .. } => Duration::ZERO,
+        };
         let mut shape = trial.load.clone();
         if let Some(parallelism) = subject.parallelism {
             shape.connections = parallelism.min(shape.connections);

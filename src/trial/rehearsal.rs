@@ -12,6 +12,7 @@ use crate::load::request::PreparedRequest;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
 use crate::model::target::RequestTemplate;
+use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 
 use super::error::{Early, TrialError};
@@ -224,8 +225,14 @@ fn expected(
                 length: answer.body.length,
                 sha256_prefix: answer.body.sha256_prefix,
             };
-            let usual = answer.ended.since(answer.started);
-            return Ok(ExpectedResponse { name, status, body: Some(body), usual });
+            let since_start = |at: Nanos| at.since(answer.started);
+            return Ok(ExpectedResponse {
+                name,
+                status,
+                body: Some(body),
+                usual: since_start(answer.ended),
+                first_byte: answer.first_byte.map_or(Duration::ZERO, since_start),
+            });
         }
     };
     Err(RehearsalError::WrongStatus { name, status, hint })

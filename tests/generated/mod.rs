@@ -275,6 +275,7 @@ impl Case {
             status: 200,
             body: self.body_known.then_some(known),
             usual: Duration::from_millis(300),
+            first_byte: Duration::from_millis(300),
         };
         let contract = Contract {
             deadline,
@@ -282,11 +283,9 @@ impl Case {
             jobs_stop_within,
             inference_margin,
             lag_limit: Duration::from_millis(28),
-            default_action_within: Duration::from_millis(100),
-            expect_exit: Vec::new(),
-            draining_status: 503,
             requests: vec![response],
             jobs: JobPatterns { declared: self.jobs_declared, ..JobPatterns::usual() },
+            ..Contract::default()
         };
         let load = LoadShape {
             connections: 6,
@@ -294,8 +293,14 @@ impl Case {
             keep_alive_percent: 50,
             pooled_clients: 0,
         };
-        let trial =
-            Trial { number: 1, seed: 1, situation: Situation::Load, load, signals: Vec::new() };
+        let trial = Trial {
+            number: 1,
+            seed: 1,
+            situation: Situation::Load,
+            load,
+            hold: None,
+            signals: Vec::new(),
+        };
         Header {
             history_version: HISTORY_VERSION.into(),
             tool_version: "0.1.0".into(),
@@ -364,6 +369,7 @@ impl Client {
             unread,
             received: sent,
             sent: 0,
+            unsent: 0,
         })
     }
 }
@@ -399,6 +405,9 @@ impl Exchange {
             end: self.end,
             status: answered.then_some(self.status),
             close_announced: self.close_announced,
+            http_1_0: false,
+            sent_while_open: false,
+            stalled: false,
             framing: answered.then_some(framing),
             body: match answered {
                 true => {

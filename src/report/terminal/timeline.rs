@@ -1,7 +1,7 @@
 //! A timeline of one trial, drawn to scale with the signal at 0.
 
 use crate::model::event::{
-    Connection, ConnectionEnd, Event, EventKind, ProbeOutcome, Request, RequestEnd,
+    Connection, ConnectionEnd, Event, EventKind, ProbeOutcome, Readiness, Request, RequestEnd,
 };
 use crate::model::run::{ExitReport, TrialReport};
 use crate::model::time::Nanos;
@@ -101,6 +101,24 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::DeadlinePassed => {
             lane(lanes, "deadline").marks.push(Mark::of(at, POINT, "alive"));
         }
+        EventKind::Held { .. } => lane(lanes, "target").marks.push(Mark::of(at, POINT, "held")),
+        EventKind::Thawed => lane(lanes, "target").marks.push(Mark::of(at, POINT, "let go")),
+        EventKind::ListenerClosed => {
+            lane(lanes, "listener").marks.push(Mark::of(at, END, "closed"));
+        }
+        EventKind::QueueEmptied => lane(lanes, "queue").marks.push(Mark::of(at, END, "empty")),
+        EventKind::ReadinessProbe(probe) => {
+            let (glyph, note) = match probe.outcome {
+                Readiness::Ready(status) => (POINT, status.to_string()),
+                Readiness::NotReady(status) => (LOST, status.to_string()),
+                Readiness::Refused => (LOST, "refused".into()),
+                Readiness::NoAnswer => (LOST, "no answer".into()),
+            };
+            lane(lanes, "ready").marks.push(Mark::of(ms(probe.ended), glyph, &note));
+        }
+        EventKind::ClientsReleased => {
+            lane(lanes, "clients").marks.push(Mark::of(at, POINT, "closed"));
+        }
         EventKind::Killed { .. } => lane(lanes, "killed").marks.push(Mark::of(at, LOST, "")),
         // They have lanes of their own, or say nothing about when.
         EventKind::Spawned { .. }
@@ -108,6 +126,9 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::OutputDropped { .. }
         | EventKind::Exited { .. }
         | EventKind::LoadStarted
+        | EventKind::Dispositions { .. }
+        | EventKind::SituationReached
+        | EventKind::SituationMissed { .. }
         | EventKind::SignalSending { .. }
         | EventKind::SignalSent { .. }
         | EventKind::SocketsSeen { .. }
