@@ -1,9 +1,10 @@
 //! The kernel's view of single TCP sockets, by exact sock_diag(7) queries.
 //!
-//! The only module that knows netlink. Exact queries cost about ten microseconds each; dumps and
-//! `/proc/net/tcp` cost milliseconds as soon as there are many sockets. No privilege is needed.
+//! The only module that speaks netlink, in the words of `sock_diag`. Exact queries cost about ten
+//! microseconds each; dumps and `/proc/net/tcp` cost milliseconds as soon as there are many
+//! sockets. No privilege is needed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::model::event::{ConnectionId, SocketSeen};
 
@@ -21,6 +22,17 @@ pub struct Asked {
 pub struct Listening {
     /// Where.
     pub address: SocketAddr,
+    /// Its inode, by which `/proc/PID/fd` names it.
+    pub inode: u32,
+    /// Connections in its accept queue.
+    pub queued: u32,
+}
+
+/// The listener that a new connection would meet (`struct inet_diag_msg`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerSeen {
+    /// Connections in its accept queue: the handshake is done, and no program has them yet.
+    pub queued: u32,
     /// Its inode, by which `/proc/PID/fd` names it.
     pub inode: u32,
 }
@@ -42,9 +54,8 @@ mod linux {
     };
     use nix::sys::time::TimeVal;
 
-    use super::{
-        Asked, Listening, SocketAddr, SocketSeen, listeners_request, message, place, request,
-    };
+    use super::super::sock_diag::{answers, listener_request, listeners_request, request};
+    use super::{Asked, ListenerSeen, Listening, SocketAddr, SocketSeen};
 
     /// As many queries as fit a send buffer and whose answers fit a receive buffer.
     const BATCH: usize = 64;
@@ -71,7 +82,11 @@ mod linux {
             )?;
             // The kernel answers at once; the limit is for the case that it can't.
             setsockopt(&netlink, sockopt::ReceiveTimeout, &TimeVal::new(1, 0))?;
-            Ok(Self { netlink, sequence: 0, buffer: vec![0; 64 * 1024] })
+            let mut watch = Self { netlink, sequence: 0, buffer: vec![0; 64 * 1024] };
+            // Without the kernel's part for TCP (`CONFIG_INET_TCP_DIAG`) exact queries are answered
+            // with the error that also says that there is no such socket; a dump shows which it is.
+            watch.listening()?;
+            Ok(watch)
         }
 
         /// What the kernel shows of the server's side of each connection; those that it does not
@@ -82,12 +97,12 @@ mod linux {
         pub fn look(&mut self, server: SocketAddr, asked: &[Asked]) -> io::Result<Vec<SocketSeen>> {
             let mut seen = Vec::with_capacity(asked.len());
             for batch in asked.chunks(BATCH) {
-                let first = self.sequence;
+                let first = self.sequence.wrapping_add(1);
                 let mut message = Vec::with_capacity(batch.len() * 72);
                 for (number, asked) in (first..).zip(batch) {
                     message.extend_from_slice(&request(number, server, asked.client));
                 }
-                self.sequence = first.wrapping_add(batch.len() as u32);
+                self.sequence = first.wrapping_add(batch.len() as u32 - 1);
                 send(self.netlink.as_raw_fd(), &message, MsgFlags::empty())?;
                 self.collect(first, batch, &mut seen)?;
             }
@@ -104,15 +119,39 @@ mod linux {
             let mut missing = batch.len();
             while missing > 0 {
                 let length = self.receive()?;
-                let mut rest = &self.buffer[..length];
-                while let Some((answer, next)) = message(rest) {
-                    rest = next;
-                    let Some(asked) = place(answer.sequence, first, batch) else { continue };
+                for answer in answers(&self.buffer[..length]) {
+                    let place = answer.sequence.wrapping_sub(first) as usize;
+                    let Some(asked) = batch.get(place) else { continue };
                     missing = missing.saturating_sub(1);
                     seen.extend(answer.state().map(|state| state.seen(asked.connection)));
                 }
             }
             Ok(())
+        }
+
+        /// The listener that a new connection to `server` would meet, also one that listens on
+        /// every address; `None` when there is none, and such a connection would be refused.
+        ///
+        /// Of several that share the port (SO_REUSEPORT) it is one, and its queue is only its own:
+        /// [`listening`](Self::listening) has all of them, for some five times the price.
+        ///
+        /// # Errors
+        /// Where netlink fails.
+        pub fn listener(&mut self, server: SocketAddr) -> io::Result<Option<ListenerSeen>> {
+            self.sequence = self.sequence.wrapping_add(1);
+            let query = listener_request(self.sequence, server);
+            send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
+            loop {
+                let length = self.receive()?;
+                let answers = answers(&self.buffer[..length]);
+                let mut own = answers.filter(|answer| answer.sequence == self.sequence);
+                if let Some(answer) = own.next() {
+                    return match answer.error() {
+                        Some(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+                        _ => Ok(answer.listener()),
+                    };
+                }
+            }
         }
 
         /// Every TCP socket that listens in this network namespace.
@@ -133,10 +172,12 @@ mod linux {
         /// Reads some of a dump; whether that was its end.
         fn collect_listeners(&mut self, found: &mut Vec<Listening>) -> io::Result<bool> {
             let length = self.receive()?;
-            let mut rest = &self.buffer[..length];
-            while let Some((answer, next)) = message(rest) {
-                rest = next;
-                if answer.sequence == self.sequence && answer.ends_the_dump() {
+            let answers = answers(&self.buffer[..length]);
+            for answer in answers.filter(|answer| answer.sequence == self.sequence) {
+                if let Some(error) = answer.error() {
+                    return Err(error);
+                }
+                if answer.ends_the_dump() {
                     return Ok(true);
                 }
                 found.extend(answer.listening());
@@ -159,7 +200,7 @@ mod linux {
 mod elsewhere {
     use std::io;
 
-    use super::{Asked, Listening, SocketAddr, SocketSeen};
+    use super::{Asked, ListenerSeen, Listening, SocketAddr, SocketSeen};
 
     /// Elsewhere than on Linux the kernel can't be asked: phases are inferred from time.
     #[derive(Debug)]
@@ -177,170 +218,15 @@ mod elsewhere {
         }
 
         /// Never called, since there is never a value.
+        pub fn listener(&mut self, _: SocketAddr) -> io::Result<Option<ListenerSeen>> {
+            Ok(None)
+        }
+
+        /// Never called, since there is never a value.
         pub fn listening(&mut self) -> io::Result<Vec<Listening>> {
             Ok(Vec::new())
         }
     }
-}
-
-/// `SOCK_DIAG_BY_FAMILY` (linux/sock_diag.h).
-const BY_FAMILY: u16 = 20;
-/// `NLMSG_ERROR` and `NLMSG_DONE` (linux/netlink.h).
-const ERROR: u16 = 2;
-const DONE: u16 = 3;
-/// The attribute that holds `struct tcp_info`: `INET_DIAG_INFO` (linux/inet_diag.h).
-const INFO: u16 = 2;
-/// Length of `struct nlmsghdr`.
-const HEADER: usize = 16;
-/// Length of `struct inet_diag_msg`.
-const DIAG_MESSAGE: usize = 72;
-
-/// One exact query for the server's side of a connection.
-fn request(sequence: u32, server: SocketAddr, client: SocketAddr) -> [u8; 72] {
-    let family = if client.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let mut query = query(sequence, NLM_F_REQUEST, family as u8, u32::MAX);
-    query[24..26].copy_from_slice(&server.port().to_be_bytes());
-    query[26..28].copy_from_slice(&client.port().to_be_bytes());
-    query[28..44].copy_from_slice(&octets(server.ip()));
-    query[44..60].copy_from_slice(&octets(client.ip()));
-    query
-}
-
-/// A query for every socket that listens.
-fn listeners_request(sequence: u32, family: u8) -> [u8; 72] {
-    query(sequence, NLM_F_REQUEST | NLM_F_DUMP, family, 1 << TCP_LISTEN)
-}
-
-const NLM_F_REQUEST: u16 = 0x001;
-const NLM_F_DUMP: u16 = 0x300;
-const TCP_LISTEN: u8 = 10;
-
-/// `struct nlmsghdr` (16 bytes) and `struct inet_diag_req_v2`, of which `struct
-/// inet_diag_sockid` begins at 24: ports, addresses, interface, cookie.
-fn query(sequence: u32, flags: u16, family: u8, states: u32) -> [u8; 72] {
-    let mut query = [0; 72];
-    query[0..4].copy_from_slice(&72u32.to_ne_bytes());
-    query[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
-    query[6..8].copy_from_slice(&flags.to_ne_bytes());
-    query[8..12].copy_from_slice(&sequence.to_ne_bytes());
-    query[16..20].copy_from_slice(&[family, libc::IPPROTO_TCP as u8, 1 << (INFO - 1), 0]);
-    query[20..24].copy_from_slice(&states.to_ne_bytes());
-    query[64..72].copy_from_slice(&[0xff; 8]); // any cookie
-    query
-}
-
-fn octets(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V6(address) => address.octets(),
-        IpAddr::V4(address) => {
-            let mut octets = [0; 16];
-            octets[..4].copy_from_slice(&address.octets());
-            octets
-        }
-    }
-}
-
-/// What one answer says of one socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct State {
-    accepted: bool,
-    unread: u32,
-    received: u64,
-    sent: u64,
-    unsent: u32,
-}
-
-impl State {
-    fn seen(self, connection: ConnectionId) -> SocketSeen {
-        let Self { accepted, unread, received, sent, unsent } = self;
-        SocketSeen { connection, accepted, unread, received, sent, unsent }
-    }
-}
-
-/// One netlink message of an answer.
-#[derive(Clone, Copy, Debug)]
-struct Message<'b> {
-    sequence: u32,
-    kind: u16,
-    payload: &'b [u8],
-}
-
-impl Message<'_> {
-    /// What it says of a socket; `None`: there is no such socket.
-    fn state(&self) -> Option<State> {
-        if self.kind == BY_FAMILY { state(self.payload) } else { None }
-    }
-
-    fn ends_the_dump(&self) -> bool {
-        self.kind == DONE || self.kind == ERROR
-    }
-
-    fn listening(&self) -> Option<Listening> {
-        let payload = self.payload;
-        let address: [u8; 16] = payload.get(8..24)?.try_into().ok()?;
-        let ip = match i32::from(*payload.first()?) {
-            libc::AF_INET => IpAddr::from(<[u8; 4]>::try_from(&address[..4]).ok()?),
-            _ => IpAddr::from(address),
-        };
-        let port = u16::from_be_bytes(payload.get(4..6)?.try_into().ok()?);
-        let inode = u32_at(payload, 68)?;
-        (self.kind == BY_FAMILY).then_some(Listening { address: (ip, port).into(), inode })
-    }
-}
-
-/// The first message of `bytes`, and the bytes after it.
-fn message(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
-    let length = u32_at(bytes, 0)? as usize;
-    let whole = bytes.get(..length).filter(|message| message.len() >= HEADER)?;
-    let kind = u16::from_ne_bytes(whole[4..6].try_into().ok()?);
-    let message = Message { sequence: u32_at(whole, 8)?, kind, payload: &whole[HEADER..] };
-    Some((message, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
-}
-
-/// `struct inet_diag_msg` and the `struct tcp_info` among its attributes.
-fn state(message: &[u8]) -> Option<State> {
-    const FIN_STATES: [u8; 2] = [8, 11]; // TCP_CLOSE_WAIT, TCP_CLOSING: the peer's FIN is counted
-    let tcp_state = *message.get(1)?;
-    if tcp_state == TCP_LISTEN {
-        // The kernel's look-up falls back to the listener of the port when there is no such
-        // connection.
-        return None;
-    }
-    let unread = u32_at(message, 56)?;
-    let inode = u32_at(message, 68)?;
-    let info = attribute(message.get(DIAG_MESSAGE..)?, INFO)?;
-    let fin = u32::from(FIN_STATES.contains(&tcp_state));
-    Some(State {
-        accepted: inode != 0,
-        unread: unread.saturating_sub(if unread > 0 { fin } else { 0 }),
-        received: u64_at(info, 128)?.saturating_sub(u64::from(fin)),
-        sent: u64_at(info, 200)?,
-        unsent: u32_at(message, 60)?,
-    })
-}
-
-/// The payload of the attribute of this kind (`struct rtattr`, four-byte aligned).
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    loop {
-        let length = usize::from(u16::from_ne_bytes(attributes.get(..2)?.try_into().ok()?));
-        let this = u16::from_ne_bytes(attributes.get(2..4)?.try_into().ok()?);
-        if this == kind {
-            return attributes.get(4..length);
-        }
-        attributes = attributes.get(length.max(4).next_multiple_of(4)..)?;
-    }
-}
-
-fn place(sequence: u32, first: u32, batch: &[Asked]) -> Option<&Asked> {
-    batch.get(sequence.wrapping_sub(first) as usize)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_ne_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -427,15 +313,71 @@ mod tests {
         assert!(seen.iter().all(|socket| socket.connection != 50 && !socket.accepted));
     }
 
+    fn listener(server: &str) -> TcpListener {
+        TcpListener::bind(server).unwrap()
+    }
+
     #[test]
-    fn nonsense_from_the_kernel_is_no_panic() {
-        for length in 0..200 {
-            let mut bytes = vec![0xff; length];
-            assert!(message(&bytes).is_none());
-            if length >= 4 {
-                bytes[..4].copy_from_slice(&(length as u32).to_ne_bytes());
-                let _ = message(&bytes).map(|(message, _)| (message.state(), message.listening()));
-            }
+    fn a_listener_and_its_queue_are_seen_until_it_is_closed() {
+        let mut watch = SocketWatch::new().unwrap();
+        for (bound, asked) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("0.0.0.0:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            let held = listener(bound);
+            let port = held.local_addr().unwrap().port();
+            let server = SocketAddr::new(asked.parse().unwrap(), port);
+            let mut queued = || watch.listener(server).unwrap().map(|seen| seen.queued);
+            assert_eq!(queued(), Some(0), "{bound} {asked}");
+            let _clients = [(); 3].map(|()| TcpStream::connect(server).unwrap());
+            assert_eq!(queued(), Some(3), "{bound} {asked}");
+            let _accepted = held.accept().unwrap();
+            assert_eq!(queued(), Some(2), "{bound} {asked}");
+            drop(held);
+            assert_eq!(queued(), None, "{bound} {asked}: connections alone are no listener");
         }
+    }
+
+    #[test]
+    fn a_listener_on_another_address_is_none() {
+        let held = listener("127.0.0.2:0");
+        let port = held.local_addr().unwrap().port();
+        let mut watch = SocketWatch::new().unwrap();
+        assert_eq!(watch.listener(([127, 0, 0, 1], port).into()).unwrap(), None);
+        let seen = watch.listener(([127, 0, 0, 2], port).into()).unwrap().unwrap();
+        let all = watch.listening().unwrap();
+        let same = all.iter().find(|listening| listening.address.port() == port).unwrap();
+        assert_eq!(same.inode, seen.inode);
+    }
+
+    /// As servers do that have one listener for each of their processes or threads.
+    fn sharing_a_port(port: u16) -> TcpListener {
+        use socket2::{Domain, Socket, Type};
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).unwrap();
+        socket.listen(16).unwrap();
+        socket.into()
+    }
+
+    #[test]
+    fn of_two_that_share_a_port_one_is_seen_until_the_last_is_closed() {
+        let first = sharing_a_port(0);
+        let server = first.local_addr().unwrap();
+        let second = sharing_a_port(server.port());
+        let mut watch = SocketWatch::new().unwrap();
+        let _clients: Vec<_> = (0..10).map(|_| TcpStream::connect(server).unwrap()).collect();
+        let one = watch.listener(server).unwrap().unwrap().queued;
+        assert!(one <= 10);
+        let of_port = |l: &Listening| (l.address == server).then_some(l.queued);
+        let both: Vec<u32> = watch.listening().unwrap().iter().filter_map(of_port).collect();
+        assert_eq!((both.len(), both.iter().sum()), (2, 10), "{both:?}");
+        drop(first);
+        assert!(watch.listener(server).unwrap().is_some());
+        drop(second);
+        assert_eq!(watch.listener(server).unwrap(), None);
     }
 }
