@@ -1,8 +1,9 @@
 //! The system calls that have no safe wrapper: the only module with `unsafe` in it.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,10 +34,24 @@ pub(crate) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// ESRCH when it has ended, EPERM when it may not be signalled.
 #[cfg(target_os = "linux")]
 pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
-    let fd = pidfd.as_fd().as_raw_fd();
+    send_by_pidfd(pidfd.as_fd(), signal.number())
+}
+
+/// Stops the process behind a handle, or lets it go on: SIGSTOP or SIGCONT (signal(7)).
+///
+/// # Errors
+/// ESRCH when it has ended, EPERM when it may not be signalled.
+#[cfg(target_os = "linux")]
+pub(crate) fn pidfd_stop(pidfd: impl AsFd, stop: bool) -> io::Result<()> {
+    send_by_pidfd(pidfd.as_fd(), if stop { libc::SIGSTOP } else { libc::SIGCONT })
+}
+
+#[cfg(target_os = "linux")]
+fn send_by_pidfd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     // SAFETY: a null siginfo is allowed and means what kill(2) would send.
     let done = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.number(), std::ptr::null::<()>(), 0)
+        let (fd, no_info) = (pidfd.as_raw_fd(), std::ptr::null::<()>());
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, number, no_info, 0)
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -61,6 +76,20 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<Owned
 pub(crate) fn start_clean(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec and calls async-signal-safe functions only.
     unsafe { command.pre_exec(clean_after_fork) };
+}
+
+/// Makes the command's child enter a control group before it becomes the program, so that
+/// nothing of the program is ever outside (cgroups(7)); `procs` is the group's `cgroup.procs`.
+///
+/// Where it may not, it is started all the same.
+pub(crate) fn enter_cgroup(command: &mut Command, procs: File) {
+    let enter = move || {
+        // Zero stands for the process that writes it; write(2) is async-signal-safe.
+        let _ = nix::unistd::write(&procs, b"0");
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec and only calls write(2).
+    unsafe { command.pre_exec(enter) };
 }
 
 fn clean_after_fork() -> io::Result<()> {

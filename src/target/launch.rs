@@ -6,12 +6,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use crate::model::event::ExitStatus;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::sys;
 
+use super::cgroup::Cgroup;
 use super::tree::{Family, MARKER, ProcessId, is_alive, process_id};
 
 /// The target could not be started.
@@ -70,6 +72,7 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
         reason: io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"),
         hint: "name a program: shutdown-check ./bin",
     })?;
+    let group = Cgroup::create(marker);
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -89,6 +92,9 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
         command.current_dir(cwd);
     }
     sys::start_clean(&mut command);
+    if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
+        sys::enter_cgroup(&mut command, entrance);
+    }
     let failed = |reason: io::Error| {
         let hint = hint(&reason, target.cwd.as_deref().unwrap_or(Path::new(".")).join(program));
         LaunchError::Spawn { program: program.clone(), reason, hint }
@@ -104,9 +110,16 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
             return Err(failed(error));
         }
     };
-    let family = Family::new(child.id(), marker.to_owned());
+    let group = group.filter(|group| has_entered(group, child.id()));
+    let family = Family::new(child.id(), marker.to_owned(), group.map(Arc::new));
     let pipes = Pipes { stdout: stdout.into(), stderr: stderr.into() };
     Ok((Launched { child, leader, family }, pipes))
+}
+
+/// Where the kernel did not let the child in, the group is of no use.
+fn has_entered(group: &Cgroup, child: u32) -> bool {
+    // One that has already ended is in none, and may have left others behind.
+    group.processes().contains(&child) || !process_id(child).is_some_and(is_alive)
 }
 
 fn hint(error: &io::Error, path: PathBuf) -> &'static str {
@@ -149,6 +162,9 @@ impl Launched {
             let alive = self.family.alive();
             if alive.is_empty() {
                 break;
+            }
+            if let Some(group) = self.family.group() {
+                group.kill();
             }
             for ProcessId { pid, .. } in alive {
                 let _ = send(pid, Signal::KILL);

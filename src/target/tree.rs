@@ -4,6 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
+
+use super::cgroup::Cgroup;
 
 /// A process, told apart from a later one with the same number by when it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,12 +19,14 @@ pub struct ProcessId {
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
-    id: ProcessId,
-    state: char,
+pub(super) struct Stat {
+    pub(super) id: ProcessId,
+    /// Of its first thread.
+    pub(super) state: char,
     parent: u32,
     group: u32,
     session: u32,
+    pub(super) threads: u32,
 }
 
 /// The processes that one launch brought about: what is known of them while they live, and so
@@ -31,6 +36,7 @@ pub struct Family {
     leader: u32,
     leader_id: Option<ProcessId>,
     marker: String,
+    group: Option<Arc<Cgroup>>,
     known: BTreeSet<ProcessId>,
 }
 
@@ -39,40 +45,66 @@ pub struct Family {
 pub const MARKER: &str = "_SHUTDOWN_CHECK_TRIAL";
 
 impl Family {
-    /// The family of the process `leader`, whose environment has `MARKER` set to `marker`.
-    pub fn new(leader: u32, marker: String) -> Self {
-        let mut family = Self { leader, leader_id: None, marker, known: BTreeSet::new() };
+    /// The family of the process `leader`, whose environment has `MARKER` set to `marker`, and
+    /// which was started in the control group, where there is one.
+    pub fn new(leader: u32, marker: String, group: Option<Arc<Cgroup>>) -> Self {
+        let mut family = Self { leader, leader_id: None, marker, group, known: BTreeSet::new() };
         family.look();
         family
     }
 
+    /// The number of the process that was started.
+    pub fn leader(&self) -> u32 {
+        self.leader
+    }
+
+    /// Its control group, where it has one of its own.
+    pub fn group(&self) -> Option<&Arc<Cgroup>> {
+        self.group.as_ref()
+    }
+
     /// Looks who belongs to it now, and remembers them.
     pub fn look(&mut self) {
-        // Its number may be another process's by now.
-        let leader = stat(self.leader).map(|stat| stat.id);
-        if leader.is_some() && (self.leader_id.is_none() || leader == self.leader_id) {
-            self.leader_id = leader;
-            self.known.extend(leader);
-            self.known.extend(descendants(self.leader));
-        }
+        self.seen();
     }
 
     /// Those that are alive, the leader among them while it is.
     pub fn alive(&mut self) -> Vec<ProcessId> {
-        self.look();
-        let mut alive: BTreeSet<ProcessId> =
-            self.known.iter().copied().filter(|id| is_alive(*id)).collect();
+        let mut alive = self.seen();
+        // Those that are known from before may have found another parent.
+        alive.extend(self.known.difference(&alive.clone()).copied().filter(|id| is_alive(*id)));
         alive.extend(self.adopted());
         self.known.extend(&alive);
         alive.into_iter().collect()
     }
 
+    /// The leader, its descendants, and those in its control group, as far as they are alive.
+    fn seen(&mut self) -> BTreeSet<ProcessId> {
+        let mut seen = BTreeSet::new();
+        // Its number may be another process's by now.
+        let is_own = |stat: &Stat| self.leader_id.is_none_or(|leader| leader == stat.id);
+        if let Some(leader) = stat(self.leader).filter(is_own) {
+            self.leader_id = Some(leader.id);
+            self.known.insert(leader.id);
+            seen.extend(leader.is_alive().then_some(leader.id));
+            seen.extend(descendants(&leader));
+        }
+        if let Some(group) = &self.group {
+            // Whatever they did to be nobody's children, they are in the group.
+            let pids: BTreeSet<u32> = seen.iter().map(|id| id.pid).collect();
+            let others = group.processes().into_iter().filter(|pid| !pids.contains(pid));
+            seen.extend(others.filter_map(stat).filter(Stat::is_alive).map(|stat| stat.id));
+        }
+        self.known.extend(&seen);
+        seen
+    }
+
     /// Orphans of the family that the harness has become the parent of, and their descendants.
     fn adopted(&self) -> Vec<ProcessId> {
         let mut found = Vec::new();
-        for orphan in self.orphans().into_iter().filter(|orphan| orphan.state != 'Z') {
+        for orphan in self.orphans().into_iter().filter(Stat::is_alive) {
             found.push(orphan.id);
-            found.extend(descendants(orphan.id.pid));
+            found.extend(descendants(&orphan));
         }
         found
     }
@@ -86,7 +118,7 @@ impl Family {
     }
 
     fn orphans(&self) -> Vec<Stat> {
-        children(std::process::id())
+        children_of_all_threads(std::process::id())
             .into_iter()
             .filter(|pid| *pid != self.leader)
             .filter_map(stat)
@@ -112,7 +144,7 @@ pub fn adopt_orphans() {
 
 /// Whether the process lives: neither gone, nor a zombie, nor another one with its number.
 pub fn is_alive(id: ProcessId) -> bool {
-    stat(id.pid).is_some_and(|stat| stat.id == id && !matches!(stat.state, 'Z' | 'X'))
+    stat(id.pid).is_some_and(|stat| stat.id == id && stat.is_alive())
 }
 
 /// The process that has this number now.
@@ -142,28 +174,36 @@ fn socket_inode(link: &Path) -> Option<u32> {
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-fn descendants(of: u32) -> Vec<ProcessId> {
+fn descendants(of: &Stat) -> Vec<ProcessId> {
     let mut found = Vec::new();
     let mut waiting = children(of);
     while let Some(pid) = waiting.pop() {
-        found.extend(stat(pid).filter(|stat| stat.state != 'Z').map(|stat| stat.id));
-        waiting.extend(children(pid));
+        let Some(stat) = stat(pid) else { continue };
+        found.extend(stat.is_alive().then_some(stat.id));
+        waiting.extend(children(&stat));
     }
     found
 }
 
 /// The children of one process (CONFIG_PROC_CHILDREN), without a look at all the others.
-fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let lists = tasks
-        .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|list| {
-            let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
-            pids.collect::<Vec<u32>>()
-        })
-        .collect()
+fn children(of: &Stat) -> Vec<u32> {
+    let pid = of.id.pid;
+    match of.threads {
+        // Most have one thread: to list them would cost more than to read all of them.
+        1 => children_of_thread(Path::new(&format!("/proc/{pid}/task/{pid}"))),
+        _ => children_of_all_threads(pid),
+    }
+}
+
+fn children_of_all_threads(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    threads.flatten().flat_map(|thread| children_of_thread(&thread.path())).collect()
+}
+
+/// The children that one thread started, by its directory in `/proc`.
+pub(super) fn children_of_thread(thread: &Path) -> Vec<u32> {
+    let list = std::fs::read_to_string(thread.join("children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 fn has_marker(pid: u32, marker: &str) -> bool {
@@ -187,8 +227,14 @@ fn environment(pid: u32) -> Vec<u8> {
     std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()
 }
 
-fn stat(pid: u32) -> Option<Stat> {
+pub(super) fn stat(pid: u32) -> Option<Stat> {
     parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+impl Stat {
+    fn is_alive(&self) -> bool {
+        !matches!(self.state, 'Z' | 'X')
+    }
 }
 
 /// The name stands in parentheses and may itself hold some, so that fields count from the last.
@@ -202,7 +248,13 @@ fn parse_stat(text: &str) -> Option<Stat> {
         parent: number(1)? as u32,
         group: number(2)? as u32,
         session: number(3)? as u32,
+        threads: number(17)? as u32,
     })
+}
+
+/// The state of a process or thread, from its `stat`.
+pub(super) fn state_of(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -213,9 +265,10 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_spaces_and_parentheses() {
-        let text = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
+        let text = "12 (a) b (c)) S 1 12 12 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 777 0 0";
         let stat = parse_stat(text).unwrap();
         assert_eq!((stat.id, stat.parent), (ProcessId { pid: 12, started: 777 }, 1));
+        assert_eq!((stat.state, stat.threads), ('S', 3));
         assert_eq!(parse_stat("nonsense"), None);
     }
 
@@ -230,7 +283,7 @@ mod tests {
         // The line says that all of them have been started but for cat(1) itself.
         let mut line = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
-        let mut family = Family::new(shell.id(), "none".into());
+        let mut family = Family::new(shell.id(), "none".into(), None);
         assert!(family.alive().len() >= 2, "{family:?}");
         drop(shell.stdin.take());
         shell.wait().unwrap();
