@@ -1,8 +1,10 @@
 //! The target as a set of processes: starting it, finding it, signalling it, cleaning up after it.
 
 pub mod cgroup;
+pub mod hold;
 pub mod launch;
 pub mod output;
 pub mod port;
 pub mod ready;
+mod stop;
 pub mod tree;
