@@ -31,6 +31,11 @@ fn signal(number: i32) -> Signal {
     Signal::from_number(number).expect("1 to 64")
 }
 
+/// Options for loads and nothing else.
+fn loads(seed: u64) -> PlanOptions {
+    PlanOptions { situations: vec![Situation::Load], ..PlanOptions::new(seed) }
+}
+
 fn after(moment: Moment) -> Duration {
     match moment {
         Moment::Uniform { after } => after,
@@ -64,6 +69,7 @@ proptest! {
     #[test]
     fn every_moment_is_inside_the_window(options in options(), number in 1..=u32::MAX) {
         let (from, to) = options.window;
+        let options = PlanOptions { situations: vec![Situation::Load], ..options };
         for planned in trial(&options, number).signals {
             let after = after(planned.moment);
             prop_assert!(from <= after && after <= to, "{after:?}");
@@ -79,7 +85,7 @@ proptest! {
 
     #[test]
     fn the_load_stays_bounded(seed in any::<u64>(), number in 1..1000u32, connections in 1..=10_000u16) {
-        let options = PlanOptions { connections, ..PlanOptions::new(seed) };
+        let options = PlanOptions { connections, ..loads(seed) };
         let Arrivals::Closed { pause } = trial(&options, number).load.arrivals else {
             return Err(TestCaseError::fail("no rate was asked for"));
         };
@@ -89,7 +95,7 @@ proptest! {
 
     #[test]
     fn a_few_trials_cover_the_window_evenly(seed in any::<u64>()) {
-        let options = PlanOptions { signals: vec![Signal::TERM, Signal::INT], ..PlanOptions::new(seed) };
+        let options = PlanOptions { signals: vec![Signal::TERM, Signal::INT], ..loads(seed) };
         let mut eighths: HashMap<(Signal, u128), u32> = HashMap::new();
         for trial in plan(&options, 16).trials {
             let planned = &trial.signals[0];
@@ -105,6 +111,27 @@ fn the_signals_take_turns() {
     let options = PlanOptions { signals: vec![Signal::TERM, Signal::INT], ..PlanOptions::new(42) };
     let signals: Vec<_> = plan(&options, 5).trials.iter().map(|t| t.signals[0].signal).collect();
     assert_eq!(signals, [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT, Signal::TERM]);
+}
+
+/// The plan of a run without options: every situation soon, each held one with each pause, and its
+/// controls with the same pauses.
+#[test]
+fn three_rounds_try_everything() {
+    let options = PlanOptions::new(42);
+    let mut tried: HashMap<(Situation, bool, String), u32> = HashMap::new();
+    for trial in plan(&options, 66).trials {
+        let cell = (trial.situation, trial.is_control(), trial.moment());
+        *tried.entry(cell).or_default() += 1;
+    }
+    for situation in Situation::ALL {
+        let of = |control| tried.keys().filter(|c| (c.0, c.1) == (situation, control)).count();
+        let (moments, controls) = match situation {
+            Situation::OneRequest => (3, 0),
+            held if held.is_held() => (3, 3),
+            _ => (1, 0),
+        };
+        assert_eq!((of(false), of(true)), (moments, controls), "{}", situation.name());
+    }
 }
 
 #[test]

@@ -191,7 +191,7 @@ const ROWS: [Row; 14] = [
         variable: ("BUDGET", "2s"),
         file: "trials = 3",
         found: |s| format!("{:?}", s.amount),
-        expected: ["Trials(1)", "Budget(2s)", "Trials(3)", "Budget(20s)"],
+        expected: ["Trials(1)", "Budget(2s)", "Trials(3)", "Budget(25s)"],
     },
     Row {
         option: "--seed 0xff",
@@ -616,13 +616,13 @@ fn messages_about_variables() {
 #[test]
 fn messages_about_the_file() {
     insta::assert_snapshot!(file_error("\ndedline = '3s'"), @r#"DIR/shutdown-check.toml:2: unknown key "dedline"; did you mean "deadline"?"#);
-    insta::assert_snapshot!(file_error("lame-duck = '3s'"), @r#"DIR/shutdown-check.toml:1: unknown key "lame-duck"; the nearest is "seed": see `shutdown-check schema config`"#);
+    insta::assert_snapshot!(file_error("lamb-duck = '3s'"), @r#"DIR/shutdown-check.toml:1: unknown key "lamb-duck"; did you mean "lame-duck"?"#);
     insta::assert_snapshot!(file_error("[[request]]\npath = '/'\nwieght = 2"), @r#"DIR/shutdown-check.toml:3: unknown key "wieght"; did you mean "weight"?"#);
     insta::assert_snapshot!(file_error("[jobs]\nstrat = ''"), @r#"DIR/shutdown-check.toml:2: unknown key "strat"; did you mean "start"?"#);
     insta::assert_snapshot!(file_error("[writes]\nx = 1"), @r#"DIR/shutdown-check.toml:1: unknown key "writes"; the nearest is "rate": see `shutdown-check schema config`"#);
     insta::assert_snapshot!(file_error("[levels]\nin-flight-request-complete = 'deny'"), @r#"DIR/shutdown-check.toml:2: no invariant is called "in-flight-request-complete"; did you mean "in-flight-requests-complete"?"#);
     insta::assert_snapshot!(file_error("[levels]\nin-flight-requests-complete = 'denied'"), @r#"DIR/shutdown-check.toml:2: in-flight-requests-complete: "denied" is not possible here: use allow or warn or deny"#);
-    insta::assert_snapshot!(file_error("profile = 'stict'"), @r#"DIR/shutdown-check.toml:1: profile: "stict" is not possible here: use graceful, strict, kubernetes"#);
+    insta::assert_snapshot!(file_error("profile = 'stict'"), @r#"DIR/shutdown-check.toml:1: profile: "stict" is not possible here: use graceful or strict or kubernetes"#);
     insta::assert_snapshot!(file_error("deadline = 30"), @r#"DIR/shutdown-check.toml:1: deadline: "30" is no length of time: write 30s or 500ms"#);
     insta::assert_snapshot!(file_error("deadline = '0s'"), @"DIR/shutdown-check.toml:1: deadline: it must be longer than zero");
     insta::assert_snapshot!(file_error("deadline = true"), @r#"DIR/shutdown-check.toml:1: deadline: expected a length of time such as "30s", found boolean `true`"#);

@@ -97,8 +97,7 @@ pub(crate) fn load(server: &ReferenceServer, time: Duration) -> Result<Vec<Event
         keep_alive_percent: 100,
         pooled_clients: 0,
     };
-    let request =
-        PreparedRequest::new(0, &RequestTemplate::get("/"), server.address, Duration::ZERO);
+    let request = PreparedRequest::new(0, &RequestTemplate::get("/"), server.address);
     let recorder = Recorder::new();
     let clients = Clients::new(recorder.clone(), server.address, vec![request]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -43,7 +43,7 @@ pub(crate) fn measure() -> Outcome {
                 server: ([127, 0, 0, 1], 1).into(),
                 open: OpenConnections::default(),
                 connections: 0,
-                cancelled: Arc::default(),
+                over: Arc::default(),
             };
             send_from_thread(order, recorder.clone())?.await??;
         }

@@ -9,7 +9,8 @@ use shutdown_check::model::contract::{Contract, JobPatterns};
 use shutdown_check::model::event::{Event, EventKind};
 use shutdown_check::model::header::{HISTORY_VERSION, Header};
 use shutdown_check::model::history::History;
-use shutdown_check::model::plan::Trial;
+use shutdown_check::model::plan::{Situation, Trial};
+use shutdown_check::model::signal::Signal;
 use shutdown_check::model::target::{RequestTemplate, Target};
 use shutdown_check::model::time::Nanos;
 use shutdown_check::plan::{PlanOptions, trial};
@@ -58,8 +59,9 @@ pub(crate) fn measure() -> Outcome {
     let (_interrupter, interrupt) = interrupt();
     let run_id = format!("bench-{}", std::process::id());
     let subject = Subject::new(target(), contract(), run_id, Arc::new(Unguarded))?;
-    let options = PlanOptions { window: WINDOW, ..PlanOptions::new(1) };
-    let subject = rehearse(subject, options.connections, &interrupt)?.subject;
+    let options =
+        PlanOptions { window: WINDOW, situations: vec![Situation::Load], ..PlanOptions::new(1) };
+    let subject = rehearse(subject, options.connections, Signal::TERM, &interrupt)?.subject;
     let folder = tempfile::tempdir()?;
     let store = Store::create(folder.path().to_owned())?;
     let mut all = Vec::new();
@@ -67,7 +69,7 @@ pub(crate) fn measure() -> Outcome {
         let trial = trial(&options, number);
         let header = header(&subject, &trial);
         let begun = Instant::now();
-        let (events, result) = carry_out(&trial, &subject, &interrupt, 0);
+        let (events, result) = carry_out(&trial, &[], &subject, &interrupt, 0);
         let carried_out = begun.elapsed();
         result?;
         let begun = Instant::now();

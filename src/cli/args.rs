@@ -185,7 +185,7 @@ pub struct SignalArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What is expected (times count from the signal)")]
 pub struct ExpectArgs {
-    /// graceful or strict [default: graceful]
+    /// graceful, strict or kubernetes [default: graceful]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<Profile>,
     /// What single violations do, instead of what the profile says.
@@ -197,6 +197,9 @@ pub struct ExpectArgs {
     /// No new connections after [default: 500ms]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub refuse_within: Option<Duration>,
+    /// New connections are served until then [default: 0s]
+    #[arg(long, value_name = "TIME", value_parser = values::duration)]
+    pub lame_duck: Option<Duration>,
     /// No new jobs after [default: 500ms]
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub jobs_stop_within: Option<Duration>,
@@ -267,7 +270,7 @@ pub struct AmountArgs {
     /// Do this many trials
     #[arg(long, value_name = "N", conflicts_with = "budget")]
     pub trials: Option<NonZeroU32>,
-    /// Do trials for this long [default: 20s]
+    /// Do trials for this long [default: 25s]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub budget: Option<Duration>,
     /// Draw the plan from this number [default: a new one]

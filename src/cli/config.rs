@@ -79,6 +79,10 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "texts::duration")]
     #[schemars(with = "Option<String>")]
     pub refuse_within: Option<Duration>,
+    /// How long new connections are still to be served after the signal, such as "5s".
+    #[serde(deserialize_with = "texts::duration")]
+    #[schemars(with = "Option<String>")]
+    pub lame_duck: Option<Duration>,
     /// It starts no jobs after this time, such as "500ms".
     #[serde(deserialize_with = "texts::duration")]
     #[schemars(with = "Option<String>")]
@@ -92,7 +96,7 @@ pub struct ConfigFile {
     /// How many trials to do.
     #[schemars(with = "Option<NonZeroU32>")]
     pub trials: Option<Spanned<NonZeroU32>>,
-    /// How long to do trials, such as "20s".
+    /// How long to do trials, such as "25s".
     #[serde(deserialize_with = "texts::positive_duration")]
     #[schemars(with = "Option<String>")]
     pub budget: Option<Duration>,

@@ -1,12 +1,13 @@
 //! Puts the report of a run together and writes it to every place that was asked for.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ColorChoice;
 
-use crate::model::plan::Plan;
+use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
@@ -32,6 +33,8 @@ pub struct RunRecord<'a> {
     pub histories: &'a Path,
     /// Starts that did not come as far as the signal, and were tried again.
     pub retries: u32,
+    /// Situations that the target gives no occasion for, and why.
+    pub unreachable: BTreeMap<Situation, &'static str>,
     /// The target as it was found.
     pub rehearsed: &'a Rehearsed,
     /// What each trial showed.
@@ -60,6 +63,7 @@ impl RunRecord<'_> {
             duration_ms: self.duration.as_secs_f64() * 1e3,
             interrupted: self.interrupted,
             retries: self.retries,
+            unreachable: self.unreachable,
             histories: Some(self.histories.display().to_string()),
         };
         assemble(facts, self.summaries)

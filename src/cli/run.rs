@@ -1,15 +1,19 @@
 //! `run`, the default command: rehearse, then trial after trial, each judged when it is over;
 //! then the report.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::judge::judge;
+use crate::load::cast::{Part, cast};
+use crate::load::request::PreparedRequest;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
-use crate::model::plan::Trial;
+use crate::model::plan::{Moment, Situation, Trial};
+use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
 use crate::plan::{PlanOptions, plan, trial};
 use crate::report::summary::{TrialSummary, thin};
@@ -18,7 +22,7 @@ use crate::target::tree::adopt_orphans;
 use crate::trial::carry_out::carry_out;
 use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
-use crate::trial::rehearsal::rehearse;
+use crate::trial::rehearsal::{Rehearsed, rehearse};
 use crate::trial::subject::Subject;
 
 use super::bundled;
@@ -39,6 +43,8 @@ const TRIES: u32 = 3;
 const THIN_EVERY: usize = 64;
 /// Descriptors of a trial besides those of its clients: probes, late requests, pipes, the runtime.
 const DESCRIPTORS_BESIDES: u64 = 200;
+/// As many trials in a row that can't be carried out mean that none can.
+const UNREACHABLE_MAX: u32 = 200;
 /// The exit code of a run that violates a denied invariant.
 const VIOLATED: u8 = 1;
 
@@ -66,15 +72,13 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         Amount::Budget(budget) => Extent::Budget(budget),
     };
     let progress = Progress::new(settings.outputs.progress, extent);
-    let rehearsed = rehearse(subject, settings.connections, interrupt).map_err(|error| {
-        progress.finish();
-        interrupt.asked().map_or(Failure::from(error), Failure::Interrupted)
-    })?;
+    let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
     let workers = parallelism(&settings, &rehearsed.subject);
     make_room_for(settings.connections, workers)?;
     let desk = Desk {
         options: settings.plan_options(seed),
         severities: settings.rules.in_order_of_catalogue(),
+        requests: rehearsed.subject.prepared(rehearsed.address),
         schedule: Mutex::default(),
         results: Mutex::default(),
         subject: &rehearsed.subject,
@@ -88,9 +92,9 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     progress.finish();
     let planned = desk.planned();
     let Desk { results, severities, options, .. } = desk;
-    let Results { summaries, retries, failure } =
+    let Results { summaries, unreachable, retries, failure, .. } =
         results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if summaries.is_empty() && interrupt.asked().is_none() {
+    if summaries.is_empty() && unreachable.is_empty() && interrupt.asked().is_none() {
         let none = || Failure::Internal("no trial was carried out".into());
         return Err(failure.unwrap_or_else(none));
     }
@@ -99,6 +103,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         severities,
         plan: plan(&options, planned),
         retries,
+        unreachable,
         histories: store.folder(),
         rehearsed: &rehearsed,
         summaries: &summaries,
@@ -116,6 +121,20 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         }
         Some(failure) => Err(failure),
     }
+}
+
+/// A quiet start of the target, from which follows what its trials are like.
+fn rehearsed(
+    subject: Subject,
+    settings: &Settings,
+    progress: &Progress,
+    interrupt: &Interrupt,
+) -> Result<Rehearsed, Failure> {
+    let signal = settings.signals.first().copied().unwrap_or(Signal::TERM);
+    rehearse(subject, settings.connections, signal, interrupt).map_err(|error| {
+        progress.finish();
+        interrupt.asked().map_or(Failure::from(error), Failure::Interrupted)
+    })
 }
 
 fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
@@ -148,6 +167,8 @@ fn parallelism(settings: &Settings, subject: &Subject) -> usize {
 struct Desk<'a> {
     options: PlanOptions,
     severities: Vec<(&'static str, Severity)>,
+    /// What situations are made of.
+    requests: Vec<PreparedRequest>,
     schedule: Mutex<Schedule>,
     results: Mutex<Results>,
     subject: &'a Subject,
@@ -168,6 +189,10 @@ struct Schedule {
 #[derive(Default)]
 struct Results {
     summaries: Vec<TrialSummary>,
+    /// Situations that this target gives no occasion for, and why.
+    unreachable: BTreeMap<Situation, &'static str>,
+    /// How long the target took to exit in trials with no connection, at its longest.
+    idle_exit: Duration,
     retries: u32,
     failure: Option<Failure>,
 }
@@ -177,9 +202,9 @@ impl Desk<'_> {
         std::thread::scope(|scope| {
             for _ in 0..workers {
                 scope.spawn(|| {
-                    while let Some(number) = self.next() {
+                    while let Some((trial, parts)) = self.next() {
                         let begun = Instant::now();
-                        let result = self.one(&trial(&self.options, number));
+                        let result = self.one(&trial, &parts);
                         let mut schedule = lock(&self.schedule);
                         schedule.longest = schedule.longest.max(begun.elapsed());
                         if let Err(failure) = result {
@@ -192,8 +217,37 @@ impl Desk<'_> {
         });
     }
 
-    /// The number of the next trial; none when the plan or the budget is done.
-    fn next(&self) -> Option<u32> {
+    /// The next trial and its connections; none when the plan or the budget is done.
+    fn next(&self) -> Option<(Trial, Vec<Part>)> {
+        // A plan in which no trial can be carried out has an end, whatever the budget.
+        for _ in 0..UNREACHABLE_MAX {
+            let trial = trial(&self.options, self.next_number()?);
+            match self.parts(&trial) {
+                Ok(parts) => return Some((trial, parts)),
+                Err(lacking) => {
+                    lock(&self.results).unreachable.insert(trial.situation, lacking);
+                }
+            }
+        }
+        None
+    }
+
+    /// The connections of a trial's situation.
+    fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
+        let landmark = trial.signals.first().and_then(|planned| match planned.moment {
+            Moment::Landmark { landmark } => Some(landmark),
+            _ => None,
+        });
+        let most = self.subject.parallelism.unwrap_or(u16::MAX);
+        let of_each = trial.load.connections.min(most);
+        match cast(trial.situation, landmark, &self.requests, of_each) {
+            // Where each request is answered at once, one is caught in process.
+            Err(_) if trial.situation == Situation::SlowHandler => Ok(Vec::new()),
+            parts => parts,
+        }
+    }
+
+    fn next_number(&self) -> Option<u32> {
         let mut schedule = lock(&self.schedule);
         let fits = match self.extent {
             Extent::Trials(trials) => schedule.given < trials,
@@ -209,17 +263,20 @@ impl Desk<'_> {
         Some(schedule.given)
     }
 
-    fn one(&self, trial: &Trial) -> Result<(), Failure> {
+    fn one(&self, trial: &Trial, parts: &[Part]) -> Result<(), Failure> {
+        let mut contract = self.subject.contract.clone();
+        let idle_exit = lock(&self.results).idle_exit;
+        contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
         let header = Header {
             history_version: HISTORY_VERSION.into(),
             tool_version: env!("CARGO_PKG_VERSION").into(),
             command: self.subject.target.command.clone(),
             trial: trial.clone(),
-            contract: self.subject.contract.clone(),
+            contract,
         };
         let mut attempt = 0;
         let events = loop {
-            let (events, result) = carry_out(trial, self.subject, self.interrupt, attempt);
+            let (events, result) = carry_out(trial, parts, self.subject, self.interrupt, attempt);
             attempt += 1;
             // Saved before it is judged, and also when it failed.
             match result {
@@ -261,6 +318,11 @@ impl Desk<'_> {
 
     fn keep(&self, summary: TrialSummary) {
         let mut results = lock(&self.results);
+        if summary.report().situation == Situation::Idle {
+            let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);
+            let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
+            results.idle_exit = results.idle_exit.max(exit);
+        }
         let verdict = summary.report().verdict;
         results.summaries.push(summary);
         if results.summaries.len().is_multiple_of(THIN_EVERY) {

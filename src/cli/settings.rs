@@ -82,6 +82,9 @@ pub struct Settings {
     /// It takes no new connections after this time.
     #[serde(serialize_with = "written::duration")]
     pub refuse_within: Duration,
+    /// It serves new connections until then.
+    #[serde(serialize_with = "written::some_duration", skip_serializing_if = "Option::is_none")]
+    pub lame_duck: Option<Duration>,
     /// It starts no jobs after this time.
     #[serde(serialize_with = "written::duration")]
     pub jobs_stop_within: Duration,
@@ -158,6 +161,7 @@ impl Settings {
             deadline: self.deadline,
             refuse_within: self.refuse_within,
             jobs_stop_within: self.jobs_stop_within,
+            lame_duck: self.lame_duck,
             has_readiness: self.ready_path.is_some(),
             expect_exit: self.expect_exit.clone(),
             requests,
@@ -246,6 +250,7 @@ impl Layers<'_> {
                 .unwrap_or(Duration::from_secs(30)),
             refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
                 .unwrap_or(Duration::from_millis(500)),
+            lame_duck: positive(first(l.lame_duck, e.lame_duck, file.lame_duck)),
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
@@ -329,7 +334,7 @@ impl Layers<'_> {
         of(&self.line.amount)
             .or_else(|| of(&self.env.amount))
             .or_else(of_file)
-            .unwrap_or(Amount::Budget(Duration::from_secs(20)))
+            .unwrap_or(Amount::Budget(Duration::from_secs(25)))
     }
 }
 
@@ -341,6 +346,11 @@ fn first<T>(line: Option<T>, env: Option<T>, file: Option<T>) -> Option<T> {
 /// The list of the strongest layer that has one: lists outweigh each other as a whole.
 fn listed<T: Clone>(line: &[T], env: &[T], file: &[T]) -> Option<Vec<T>> {
     [line, env, file].into_iter().find(|list| !list.is_empty()).map(<[T]>::to_vec)
+}
+
+/// A time of nothing is none.
+fn positive(time: Option<Duration>) -> Option<Duration> {
+    time.filter(|time| !time.is_zero())
 }
 
 fn number(number: Option<NonZeroU16>) -> Option<u16> {

@@ -1,4 +1,4 @@
-//! The raw clients: one worker loop, whose shape is data.
+//! What the raw clients of a trial share: connections, exchanges, and how far the trial is.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -7,26 +7,39 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::timeout;
 
-use crate::model::event::{Connection, ConnectionEnd, ConnectionId, EventKind};
-use crate::model::plan::{Arrivals, LoadShape};
+use crate::model::event::{
+    Connection, ConnectionEnd, ConnectionId, EventKind, Request, RequestEnd,
+};
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::Asked;
 
-use super::exchange::{Exchange, OpenConnection};
+use super::exchange::{Exchange, OpenConnection, Pace};
 use super::request::PreparedRequest;
-use super::script::{Script, scripts};
 
 /// A connect that takes longer has lost a SYN to a full accept queue, several times over.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Where handlers are so fast that a paced load would have nothing in flight: the time before
-/// the signal in which clients ask without a pause.
-const BURST: Duration = Duration::from_millis(20);
+/// What a client sends after the signal, it sends so long after it: the server has had the time to
+/// act on it, and the client, without a look, has not.
+pub(super) const AFTER_SIGNAL: Duration = Duration::from_millis(20);
+
+/// The receive buffer and the segments of a client that takes little at a time, in bytes.
+const SMALL_BUFFER: u32 = 4096;
+const SMALL_SEGMENT: u32 = 536;
+
+/// How a request is sent, where that is not as usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Manner {
+    /// How fast, where that is not the request's own pace.
+    pub(super) pace: Option<Pace>,
+    /// Whether the client stops for ever where its pace is gated.
+    pub(super) stalls: bool,
+}
 
 /// What the clients of a trial share.
 #[derive(Debug)]
@@ -41,36 +54,62 @@ pub struct Clients {
     open: OpenConnections,
     next_connection: Cell<ConnectionId>,
     next_request: Cell<u32>,
-    idle: RefCell<Vec<(OpenConnection, Opened)>>,
+    pub(super) idle: RefCell<Vec<(OpenConnection, Opened)>>,
 }
 
 /// How far the trial is, as the clients are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// The signal is yet to come.
     Load,
+    /// The same, and the target is held still: what is sent now stays with the kernel.
+    Held,
     /// The signal was sent: finish, try once more, and go.
     Signalled,
+    /// The deadline is over: what only the clients keep open, they close.
+    Released,
     /// The target is gone: nobody can be connected to, but what was connected sees its end.
     Gone,
     /// Nothing more is to be learnt: give up what is open.
     Over,
 }
 
-/// The connections that are open, for the thread that asks the kernel about them.
-pub type OpenConnections = Arc<Mutex<BTreeMap<ConnectionId, SocketAddr>>>;
+/// The connections that are open, for those who ask the kernel about them.
+pub type OpenConnections = Arc<Mutex<BTreeMap<ConnectionId, Open>>>;
+
+/// A connection that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Open {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The request that is on its way on it.
+    pub outstanding: Option<Outstanding>,
+}
+
+/// A request on its way, by its place in the two streams of bytes of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Bytes that were sent before it.
+    pub sent_before: u64,
+    /// Its head's length.
+    pub head: u64,
+    /// Its whole length.
+    pub total: u64,
+    /// Bytes that were received before the response to it.
+    pub received_before: u64,
+}
 
 /// The connections that are open now, as questions to the kernel.
 pub fn asked(open: &OpenConnections) -> Vec<Asked> {
     let open = open.lock().unwrap_or_else(PoisonError::into_inner);
     open.iter()
-        .map(|(connection, client)| Asked { connection: *connection, client: *client })
+        .map(|(connection, open)| Asked { connection: *connection, client: open.client })
         .collect()
 }
 
 /// The beginning of a connection's life.
 #[derive(Clone, Copy, Debug)]
-struct Opened {
+pub(super) struct Opened {
     started: Nanos,
     established: Nanos,
     local_port: u16,
@@ -112,43 +151,26 @@ impl Clients {
 
     /// Comes back when the trial is at this stage, or beyond it.
     pub async fn until(&self, stage: Stage) {
-        let reached = |now: &Stage| match stage {
-            Stage::Load => true,
-            Stage::Signalled => *now != Stage::Load,
-            Stage::Gone => matches!(now, Stage::Gone | Stage::Over),
-            Stage::Over => *now == Stage::Over,
-        };
-        let _ = self.stage.subscribe().wait_for(reached).await;
-    }
-
-    /// Begins the load of a trial whose signal is planned `signal_after` from now.
-    pub fn start(
-        self: &Rc<Self>,
-        tasks: &mut JoinSet<()>,
-        seed: u64,
-        shape: &LoadShape,
-        signal_after: Duration,
-    ) {
-        let begun = Instant::now();
-        let weights: Vec<u32> = self.requests.iter().map(|request| request.weight).collect();
-        for script in scripts(seed, shape, &weights, signal_after) {
-            let worker = Worker { clients: self.clone(), script, begun, signal_after };
-            match shape.arrivals {
-                Arrivals::Closed { .. } => tasks.spawn_local(worker.closed_loop()),
-                Arrivals::Open { per_second } => {
-                    // One worker paces; the others only lend their scripts to a closed loop.
-                    tasks.spawn_local(worker.open_loop(per_second));
-                    break;
-                }
-            };
-        }
+        let _ = self.stage.subscribe().wait_for(|now| *now >= stage).await;
     }
 
     /// Opens a connection; `None` when there was none to be had, which is then written down.
-    async fn connect(&self) -> Option<(OpenConnection, Opened)> {
+    pub(super) async fn connect(&self) -> Option<(OpenConnection, Opened)> {
+        self.connect_by(TcpStream::connect(self.address)).await
+    }
+
+    /// The same, as a client that takes little at a time.
+    pub(super) async fn connect_narrow(&self) -> Option<(OpenConnection, Opened)> {
+        self.connect_by(connect_narrow(self.address)).await
+    }
+
+    async fn connect_by(
+        &self,
+        connecting: impl Future<Output = std::io::Result<TcpStream>>,
+    ) -> Option<(OpenConnection, Opened)> {
         let id = self.next_connection.replace(self.next_connection.get() + 1);
         let started = self.recorder.now();
-        let connecting = timeout(CONNECT_LIMIT, TcpStream::connect(self.address));
+        let connecting = timeout(CONNECT_LIMIT, connecting);
         let connected = tokio::select! {
             connected = connecting => connected,
             // A SYN that was dropped while the listener closed is sent again after a second; that
@@ -171,7 +193,10 @@ impl Clients {
         let established = self.recorder.now();
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok()?;
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(id, local);
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Open { client: local, outstanding: None });
         let opened = Opened { started, established, local_port: local.port() };
         Some((
             OpenConnection { id, stream, sent: 0, received: 0, buffer: vec![0; 16 * 1024] },
@@ -199,7 +224,7 @@ impl Clients {
     }
 
     /// Closes a connection and writes its life down.
-    fn close(&self, connection: OpenConnection, opened: Opened, end: ConnectionEnd) {
+    pub(super) fn close(&self, connection: OpenConnection, opened: Opened, end: ConnectionEnd) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
         let life = Connection {
             connection: connection.id,
@@ -214,21 +239,62 @@ impl Clients {
     }
 
     /// Sends one request on a connection; the connection, where it can carry another one.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
-        mut connection: OpenConnection,
+        connection: OpenConnection,
         opened: Opened,
         template: usize,
     ) -> Option<(OpenConnection, Opened)> {
-        use crate::model::event::RequestEnd;
+        let exchange = self.prepare(&connection, template);
+        self.carry_out(exchange, connection, opened, Manner::default()).await
+    }
+
+    /// A request on its way, which begins now.
+    pub(super) fn prepare(&self, connection: &OpenConnection, template: usize) -> Exchange {
         let id = self.next_request.replace(self.next_request.get() + 1);
-        let mut exchange = Exchange::new(id, &connection, &self.requests[template], &self.recorder);
+        let exchange = Exchange::new(id, connection, &self.requests[template], &self.recorder);
+        let Request { stream_offset, head_bytes, total_bytes, response_offset, .. } =
+            exchange.request;
+        self.outstanding(
+            connection.id,
+            Some(Outstanding {
+                sent_before: stream_offset,
+                head: head_bytes.into(),
+                total: total_bytes.into(),
+                received_before: response_offset,
+            }),
+        );
+        exchange
+    }
+
+    /// Follows a request to its end; the connection, where it can carry another one.
+    pub(super) async fn carry_out(
+        &self,
+        exchange: Exchange,
+        mut connection: OpenConnection,
+        opened: Opened,
+        manner: Manner,
+    ) -> Option<(OpenConnection, Opened)> {
+        let mut exchange = match manner.pace {
+            Some(pace) => exchange.at_pace(pace),
+            None => exchange,
+        };
+        let (gate, given_up) = match manner.stalls {
+            true => (Stage::Over, Stage::Released),
+            false => (Stage::Signalled, Stage::Over),
+        };
+        let gate = async {
+            self.until(gate).await;
+            tokio::time::sleep(AFTER_SIGNAL).await;
+        };
         tokio::select! {
-            () = exchange.run(&mut connection, &self.recorder) => {}
-            () = self.until(Stage::Over) => {}
+            () = exchange.run(&mut connection, &self.recorder, gate) => {}
+            () = self.until(given_up) => {}
         }
-        let reusable = exchange.reusable;
-        let request = exchange.finish(&self.recorder);
+        self.outstanding(connection.id, None);
+        let reusable = exchange.reusable && !manner.stalls;
+        let mut request = exchange.finish(&self.recorder);
+        request.stalled = manner.stalls;
         let end = match request.end {
             RequestEnd::Reset => ConnectionEnd::ResetByServer,
             RequestEnd::Closed => ConnectionEnd::ClosedByServer,
@@ -240,6 +306,13 @@ impl Clients {
         }
         self.close(connection, opened, end);
         None
+    }
+
+    fn outstanding(&self, connection: ConnectionId, request: Option<Outstanding>) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = open.get_mut(&connection) {
+            open.outstanding = request;
+        }
     }
 
     /// Opens a connection, sends one request on it and follows it to its end.
@@ -258,149 +331,13 @@ impl Clients {
     }
 }
 
-/// One client.
-struct Worker {
-    clients: Rc<Clients>,
-    script: Script,
-    begun: Instant,
-    signal_after: Duration,
-}
-
-impl Worker {
-    /// Asks, waits for the answer, pauses, and asks again; after the signal once more at most, and
-    /// only on a connection that was kept.
-    async fn closed_loop(mut self) {
-        let clients = self.clients.clone();
-        sleep_until(self.begun + self.script.start).await;
-        let mut kept: Option<(OpenConnection, Opened)> = None;
-        loop {
-            let is_last = clients.stage() != Stage::Load;
-            let open = match kept.take() {
-                Some(open) if is_last && !self.reuses_late() => {
-                    kept = Some(open);
-                    break;
-                }
-                Some(open) => Some(open),
-                // New connections after the signal are the prober's concern.
-                None if is_last => break,
-                None => clients.connect().await,
-            };
-            let Some((connection, opened)) = open else { break };
-            let template = if is_last { clients.quickest() } else { self.script.next_template() };
-            let after = clients.exchange(connection, opened, template).await;
-            kept = match after {
-                Some((connection, opened)) if is_last || !self.script.keeps_alive => {
-                    clients.close(connection, opened, ConnectionEnd::ClosedByClient);
-                    None
-                }
-                open => open,
-            };
-            if is_last || clients.stage() == Stage::Over {
-                break;
-            }
-            if clients.stage() == Stage::Load {
-                kept = self.pause(kept).await;
-            }
-        }
-        if let Some((connection, opened)) = kept {
-            clients.close(connection, opened, ConnectionEnd::ClosedByClient);
-        }
-    }
-
-    /// Whether this client uses its kept connection once more after the signal.
-    ///
-    /// Where even the quickest request is long, one client is enough: each of them would make the
-    /// target drain for as long again.
-    fn reuses_late(&self) -> bool {
-        let quickest = self.clients.requests[self.clients.quickest()].usual;
-        self.script.client == 0 || quickest < Duration::from_millis(100)
-    }
-
-    /// Waits until the next request is due, and closes the connection meanwhile if the server
-    /// does.
-    async fn pause(
-        &self,
-        kept: Option<(OpenConnection, Opened)>,
-    ) -> Option<(OpenConnection, Opened)> {
-        let pause = self.pause_length();
-        let Some((connection, opened)) = kept else {
-            // The signal ends it: without a connection there is nothing left to ask.
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = self.clients.until(Stage::Signalled) => {}
-            }
-            return None;
-        };
-        if pause.is_zero() {
-            return Some((connection, opened));
-        }
-        let ended = tokio::select! {
-            () = sleep(pause) => None,
-            () = self.clients.until(Stage::Signalled) => None,
-            end = end_of(&connection.stream) => Some(end),
-        };
-        let Some(end) = ended else { return Some((connection, opened)) };
-        self.clients.close(connection, opened, end);
-        None
-    }
-
-    /// Fast handlers leave nothing in flight at a random instant, so that the pause gives way
-    /// just before the signal.
-    fn pause_length(&self) -> Duration {
-        let pause = self.script.pause.unwrap_or_default();
-        if pause.is_zero() {
-            return pause;
-        }
-        let elapsed = self.begun.elapsed();
-        let is_burst = elapsed + BURST > self.signal_after && elapsed < self.signal_after;
-        let slowest = self.clients.requests.iter().map(|request| request.usual).max();
-        let is_fast = slowest.is_some_and(|usual| usual < Duration::from_millis(50));
-        if is_burst && is_fast { Duration::ZERO } else { pause }
-    }
-
-    /// Asks by the clock, whether or not earlier requests are answered.
-    async fn open_loop(mut self, per_second: f64) {
-        let every = Duration::from_secs_f64(1.0 / per_second);
-        let clients = self.clients.clone();
-        let mut asked = JoinSet::new();
-        let mut due = self.begun;
-        while clients.stage() == Stage::Load {
-            tokio::select! {
-                () = sleep_until(due) => {}
-                () = clients.until(Stage::Signalled) => break,
-            }
-            // A late wake-up is made up for: the rate holds on the average.
-            due += every;
-            let template = self.script.next_template();
-            let keeps_alive = self.script.next_keeps_alive();
-            asked.spawn_local(one_arrival(clients.clone(), template, keeps_alive));
-            while asked.try_join_next().is_some() {}
-        }
-        // Closed now, not when the last answer has come: idle clients must not hold the exit.
-        let idle = std::mem::take(&mut *clients.idle.borrow_mut());
-        for (connection, opened) in idle {
-            clients.close(connection, opened, ConnectionEnd::ClosedByClient);
-        }
-        asked.join_all().await;
-    }
-}
-
-/// One request of an open loop: on an idle connection, where there is one.
-async fn one_arrival(clients: Rc<Clients>, template: usize, keeps_alive: bool) {
-    let idle = clients.idle.borrow_mut().pop();
-    let open = match idle {
-        Some(open) => Some(open),
-        None => clients.connect().await,
-    };
-    let Some((connection, opened)) = open else { return };
-    let Some((connection, opened)) = clients.exchange(connection, opened, template).await else {
-        return;
-    };
-    if keeps_alive && clients.stage() == Stage::Load {
-        clients.idle.borrow_mut().push((connection, opened));
-    } else {
-        clients.close(connection, opened, ConnectionEnd::ClosedByClient);
-    }
+/// Connects with a small receive buffer and small segments (SO_RCVBUF, socket(7); TCP_MAXSEG,
+/// tcp(7)): the server's send buffer grows with its segments, and is soon full as well.
+async fn connect_narrow(server: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_recv_buffer_size(SMALL_BUFFER)?;
+    setsockopt(&socket, sockopt::TcpMaxSeg, &SMALL_SEGMENT)?;
+    socket.connect(server).await
 }
 
 /// A port that nobody listens on can be connected to itself (simultaneous open, RFC 9293).
@@ -409,7 +346,7 @@ pub(super) fn is_self_connected(stream: &TcpStream) -> bool {
 }
 
 /// Comes back when the server ends an idle connection, or says something unasked.
-async fn end_of(stream: &TcpStream) -> ConnectionEnd {
+pub(super) async fn end_of(stream: &TcpStream) -> ConnectionEnd {
     loop {
         if stream.readable().await.is_err() {
             return ConnectionEnd::ResetByServer;

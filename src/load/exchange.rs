@@ -1,8 +1,10 @@
 //! One request and its response over one connection, with the instant of each step.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -41,10 +43,21 @@ pub struct Exchange {
     /// Whether the connection can carry another request.
     pub reusable: bool,
     bytes: Bytes,
-    upload_over: Option<Duration>,
+    pace: Pace,
     reader: ResponseReader,
     parts: Vec<crate::model::time::Nanos>,
-    write_failed: bool,
+    write_failed: Option<io::ErrorKind>,
+}
+
+/// How fast a request is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// All of it at once.
+    AtOnce,
+    /// The head at once, and the body in pieces over this time.
+    Spread(Duration),
+    /// So many bytes at once, and the rest when the gate opens.
+    Gated(usize),
 }
 
 impl Exchange {
@@ -85,21 +98,34 @@ impl Exchange {
         Self {
             request,
             reusable: false,
-            upload_over: what.upload_over,
+            pace: what.upload_over.map_or(Pace::AtOnce, Pace::Spread),
             reader: ResponseReader::new(&what.method),
             bytes,
             parts: Vec::new(),
-            write_failed: false,
+            write_failed: None,
         }
     }
 
-    /// Sends the request and reads the response, to whichever end it comes.
+    /// Sends it at another pace.
+    pub fn at_pace(mut self, pace: Pace) -> Self {
+        self.pace = pace;
+        self
+    }
+
+    /// Sends the request and reads the response, to whichever end it comes; what a gated pace
+    /// holds back is sent when `gate` has come.
     ///
     /// May be dropped at any time: [`Exchange::finish`] then tells how far it came.
-    pub async fn run(&mut self, connection: &mut OpenConnection, recorder: &Recorder) {
+    pub async fn run(
+        &mut self,
+        connection: &mut OpenConnection,
+        recorder: &Recorder,
+        gate: impl Future<Output = ()>,
+    ) {
         let OpenConnection { stream, sent, received, buffer, .. } = connection;
         let (mut read, mut write) = stream.split();
-        let mut upload = Upload::new(&self.bytes, self.upload_over);
+        let mut upload = Upload::new(&self.bytes, self.pace);
+        let mut gate = std::pin::pin!(gate);
         let bytes = self.bytes.all.clone();
         let end = loop {
             // Reading goes on while a body is being sent: a server may answer before it has all
@@ -108,6 +134,9 @@ impl Exchange {
                 biased;
                 written = write.write(upload.due_bytes(&bytes)), if upload.is_due() => {
                     *sent += self.wrote(written, &mut upload, recorder);
+                    if upload.is_complete() && self.write_failed.is_none() {
+                        self.request.sent_while_open = is_open(write.as_ref());
+                    }
                 }
                 length = read.read(buffer) => {
                     let before = self.request.response_bytes;
@@ -118,6 +147,7 @@ impl Exchange {
                     }
                 }
                 () = upload.wait() => upload.release(),
+                () = &mut gate, if upload.is_gated() => upload.open(),
             }
         };
         self.request.end = end;
@@ -132,6 +162,7 @@ impl Exchange {
         self.request.status = self.reader.status;
         self.request.framing = self.reader.framing;
         self.request.close_announced = self.reader.close_announced;
+        self.request.http_1_0 = self.reader.http_1_0;
         self.request.body = self.reader.body();
         self.request
     }
@@ -146,10 +177,13 @@ impl Exchange {
         let now = recorder.now();
         // A server that has closed makes writing fail, and may have answered before that, so that
         // reading goes on.
-        let Ok(length) = written else {
-            self.write_failed = true;
-            upload.give_up();
-            return 0;
+        let length = match written {
+            Ok(length) => length,
+            Err(error) => {
+                self.write_failed = Some(error.kind());
+                upload.give_up();
+                return 0;
+            }
         };
         upload.at += length;
         if upload.at >= self.bytes.head {
@@ -172,10 +206,11 @@ impl Exchange {
         let length = match received {
             Ok(0) if self.reader.end_of_stream() => return Some(RequestEnd::Complete),
             // The first error is the truth: after a write that failed by RST, read(2) says EOF.
-            Ok(0) if self.write_failed => return Some(RequestEnd::Reset),
+            Ok(0) if self.write_failed.is_some_and(is_reset) => return Some(RequestEnd::Reset),
             Ok(0) => return Some(RequestEnd::Closed),
             Ok(length) => length,
-            Err(_) => return Some(RequestEnd::Reset),
+            Err(error) if is_reset(error.kind()) => return Some(RequestEnd::Reset),
+            Err(_) => return Some(RequestEnd::Closed),
         };
         self.request.first_byte.get_or_insert(now);
         let had_head = self.reader.has_head();
@@ -193,6 +228,21 @@ impl Exchange {
     }
 }
 
+/// Whether an error means that the server reset a connection that it had not closed before: after a
+/// FIN, an RST shows as EPIPE (tcp(7)), and then the server had closed in good order.
+fn is_reset(error: io::ErrorKind) -> bool {
+    error != io::ErrorKind::BrokenPipe
+}
+
+/// Whether the server has not closed its side: no end of the stream is next to be read.
+fn is_open(stream: &TcpStream) -> bool {
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    match recv(stream.as_raw_fd(), &mut [0], flags) {
+        Ok(length) => length > 0,
+        Err(error) => error == nix::errno::Errno::EAGAIN,
+    }
+}
+
 /// How far a request is sent: all of it is due at once, unless its upload is spread out.
 #[derive(Debug)]
 struct Upload {
@@ -205,16 +255,38 @@ struct Upload {
     every: Duration,
     /// When the next piece is due, where there is one.
     next: Option<Instant>,
+    /// Whether the rest waits for the gate.
+    gated: bool,
 }
 
 impl Upload {
-    fn new(bytes: &Bytes, over: Option<Duration>) -> Self {
+    fn new(bytes: &Bytes, pace: Pace) -> Self {
         let total = bytes.all.len();
-        let body = total - bytes.head;
-        let every = over.unwrap_or_default() / UPLOAD_PIECES as u32;
-        let due = if over.is_some() { bytes.head } else { total };
-        let next = (due < total).then(|| Instant::now() + every);
-        Self { at: 0, due, total, piece: body.div_ceil(UPLOAD_PIECES).max(1), every, next }
+        let (due, over) = match pace {
+            Pace::AtOnce => (total, Duration::ZERO),
+            Pace::Spread(over) => (bytes.head, over),
+            Pace::Gated(first) => (first.min(total), Duration::ZERO),
+        };
+        let every = over / UPLOAD_PIECES as u32;
+        let is_spread = matches!(pace, Pace::Spread(_)) && due < total;
+        let next = is_spread.then(|| Instant::now() + every);
+        let piece = (total - bytes.head).div_ceil(UPLOAD_PIECES).max(1);
+        let gated = matches!(pace, Pace::Gated(_)) && due < total;
+        Self { at: 0, due, total, piece, every, next, gated }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.at == self.total
+    }
+
+    fn is_gated(&self) -> bool {
+        self.gated
+    }
+
+    /// The gate has come: all of the rest is due.
+    fn open(&mut self) {
+        self.gated = false;
+        self.due = self.total;
     }
 
     fn is_due(&self) -> bool {
@@ -243,5 +315,6 @@ impl Upload {
     fn give_up(&mut self) {
         self.due = self.at;
         self.next = None;
+        self.gated = false;
     }
 }

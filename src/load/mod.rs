@@ -1,5 +1,7 @@
 //! The clients: raw HTTP/1.1 with an instant for each step, a prober, and a pooled client.
 
+pub mod actor;
+pub mod cast;
 pub mod clients;
 pub mod exchange;
 pub mod pooled;
@@ -7,3 +9,4 @@ pub mod prober;
 pub mod request;
 pub mod response;
 pub mod script;
+mod worker;

@@ -1,19 +1,21 @@
-//! Sees when connections are refused, by trying; and what becomes of late ones, by following
-//! some of them to their end.
+//! Sees when connections are refused, by trying; what becomes of late ones, by following some of them
+//! to their end; and what the readiness endpoint says meanwhile.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::event::{EventKind, Probe, ProbeOutcome};
+use crate::model::event::{EventKind, Probe, ProbeOutcome, Readiness, ReadinessProbe};
 use crate::observe::recorder::Recorder;
 
 use super::clients::{Clients, Stage, is_self_connected};
+use super::response::ResponseReader;
 
 /// A probe that is not answered within this time has met a full accept queue.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -21,6 +23,11 @@ const LIMIT: Duration = Duration::from_secs(3);
 const PENDING_MAX: usize = 64;
 /// Late requests that are followed to their end in a trial.
 const LATE_REQUESTS_MAX: u32 = 60;
+
+/// How often readiness is asked for; orchestrators ask less often, and see less.
+const READINESS_EVERY: Duration = Duration::from_millis(100);
+/// An answer that takes longer is none (Kubernetes' timeoutSeconds is 1 s by default).
+const READINESS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Tries to connect, and closes again at once; the outcome is written down.
 pub async fn probe(address: SocketAddr, recorder: &Recorder) -> ProbeOutcome {
@@ -89,4 +96,49 @@ pub async fn ask_late(clients: Rc<Clients>) {
         }
     }
     asked.join_all().await;
+}
+
+/// Asks the readiness endpoint, each time on a connection of its own as orchestrators do, until the
+/// trial is over.
+pub async fn ask_readiness(clients: Rc<Clients>, path: String) {
+    while clients.stage() != Stage::Over {
+        let started = clients.recorder.now();
+        let answer = timeout(READINESS_LIMIT, readiness(clients.address, &path)).await;
+        let ended = clients.recorder.now();
+        let outcome = answer.unwrap_or(Readiness::NoAnswer);
+        let probe = ReadinessProbe { started, ended, outcome };
+        clients.recorder.record(EventKind::ReadinessProbe(probe));
+        tokio::select! {
+            () = sleep(READINESS_EVERY) => {}
+            () = clients.until(Stage::Over) => {}
+        }
+    }
+}
+
+async fn readiness(address: SocketAddr, path: &str) -> Readiness {
+    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
+    let mut stream = match TcpStream::connect(address).await {
+        Ok(stream) if is_self_connected(&stream) => return Readiness::Refused,
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {
+            return Readiness::Refused;
+        }
+        Err(_) => return Readiness::NoAnswer,
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut response = ResponseReader::new("GET");
+    let mut buffer = [0; 2048];
+    if stream.write_all(request.as_bytes()).await.is_err() {
+        return Readiness::NoAnswer;
+    }
+    while !response.has_head() {
+        match stream.read(&mut buffer).await {
+            Ok(length) if length > 0 && response.push(&buffer[..length]).is_ok() => {}
+            _ => return Readiness::NoAnswer,
+        }
+    }
+    match response.status.unwrap_or_default() {
+        ready @ 200..400 => Readiness::Ready(ready),
+        status => Readiness::NotReady(status),
+    }
 }

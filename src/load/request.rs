@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::contract::ExpectedResponse;
 use crate::model::target::RequestTemplate;
 
 /// A request of the contract, ready to be sent to one address.
@@ -17,6 +18,10 @@ pub struct PreparedRequest {
     pub weight: u32,
     /// How long it takes on a quiet target.
     pub usual: Duration,
+    /// How long it takes until the first byte of the response.
+    pub first_byte: Duration,
+    /// The length of the response's body, where that is always the same.
+    pub body_length: u64,
     /// How long the sending of the body is spread out.
     pub upload_over: Option<Duration>,
     bytes: Bytes,
@@ -34,8 +39,8 @@ pub struct Bytes {
 }
 
 impl PreparedRequest {
-    /// Prepares a template; `usual` is how long it takes on a quiet target.
-    pub fn new(number: u16, of: &RequestTemplate, address: SocketAddr, usual: Duration) -> Self {
+    /// Prepares a template, of which it is not known how long it takes.
+    pub fn new(number: u16, of: &RequestTemplate, address: SocketAddr) -> Self {
         let mut head = format!("{} {} HTTP/1.1\r\n", of.method, of.path);
         let named = |name: &str| of.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         if !named("host") {
@@ -60,11 +65,29 @@ impl PreparedRequest {
             template: number,
             method: of.method.clone(),
             weight: of.weight,
-            usual,
+            usual: Duration::ZERO,
+            first_byte: Duration::ZERO,
+            body_length: 0,
             upload_over: of.upload_over,
             is_keyed: head.contains("{key}"),
             bytes: Bytes::new(&head, &of.body),
         }
+    }
+
+    /// The same, with what was seen of it on a quiet target.
+    pub fn expecting(self, expected: Option<&ExpectedResponse>) -> Self {
+        match expected {
+            Some(expected) => {
+                let body_length = expected.body.map_or(0, |body| body.length);
+                Self { usual: expected.usual, first_byte: expected.first_byte, body_length, ..self }
+            }
+            None => self,
+        }
+    }
+
+    /// The length of the head, and of the whole request.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.bytes.head, self.bytes.all.len())
     }
 
     /// The bytes of one request; `key` is asked for what stands for `{key}` in them.
@@ -89,7 +112,7 @@ mod tests {
 
     fn bytes(template: &RequestTemplate) -> String {
         let address = "127.0.0.1:8080".parse().unwrap();
-        let prepared = PreparedRequest::new(0, template, address, Duration::ZERO);
+        let prepared = PreparedRequest::new(0, template, address);
         String::from_utf8(prepared.bytes(|| "k1".into()).all.to_vec()).unwrap()
     }
 

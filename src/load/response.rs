@@ -33,6 +33,8 @@ pub struct ResponseReader {
     pub closes: bool,
     /// Whether the head says `Connection: close`.
     pub close_announced: bool,
+    /// Whether the server speaks HTTP/1.0.
+    pub http_1_0: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +68,7 @@ impl ResponseReader {
             framing: None,
             closes: false,
             close_announced: false,
+            http_1_0: false,
         }
     }
 
@@ -219,6 +222,7 @@ impl ResponseReader {
             tokens.any(|token| token.trim().eq_ignore_ascii_case(wanted))
         };
         self.close_announced = says("connection", "close");
+        self.http_1_0 = http10;
         self.closes = self.close_announced || (http10 && !says("connection", "keep-alive"));
         self.digest = values("content-digest").find_map(sha256_of).map(str::to_owned);
         self.status = Some(status);

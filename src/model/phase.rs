@@ -102,7 +102,7 @@ pub fn phase(request: &Request, connection: &Connection, at: Bracket, source: So
         };
     }
     if !before(request.head_sent) {
-        return Phase::Ambiguous;
+        return head_under_way(request, source);
     }
     if let Some(over) = answered(request, at, source) {
         return over;
@@ -137,6 +137,18 @@ fn answered(request: &Request, at: Bracket, source: Source) -> Option<Phase> {
         }
         Source::Time(margin) if request.ended.since(at.before) < margin => Some(Phase::Ambiguous),
         Source::Kernel(_) | Source::Time(_) => None,
+    }
+}
+
+/// The phase of a request whose head was not wholly sent: of interest only if the program had begun
+/// to read it, which the kernel alone can show.
+fn head_under_way(request: &Request, source: Source) -> Phase {
+    match source {
+        Source::Kernel(around) => match from_kernel(request, false, around) {
+            Phase::PartialHead => Phase::PartialHead,
+            _ => Phase::Ambiguous,
+        },
+        Source::Time(_) => Phase::Ambiguous,
     }
 }
 
@@ -266,6 +278,25 @@ mod tests {
         let head = socket(true, 140, 70);
         assert_eq!(kernel(head, head), Phase::PartialHead);
         assert_eq!(kernel(socket(true, 140, 20), None), Phase::Uploading);
+    }
+
+    #[test]
+    fn half_a_head_is_told_by_what_was_read_of_it() {
+        let mut request = request(990);
+        request.head_sent = Some(Nanos::from_ms(1020));
+        request.sent = request.head_sent;
+        let at = |before, after| {
+            phase(&request, &connection(900), AT, Source::Kernel(Around { before, after }))
+        };
+        let half_read = socket(true, 70, 0);
+        assert_eq!(at(half_read, half_read), Phase::PartialHead);
+        assert_eq!(
+            at(half_read, socket(true, 140, 0)),
+            Phase::Ambiguous,
+            "the rest came meanwhile"
+        );
+        let unread = socket(true, 70, 30);
+        assert_eq!(at(unread, unread), Phase::Ambiguous, "the program has nothing of it");
     }
 
     #[test]

@@ -177,10 +177,22 @@ pub struct CoverageCell {
     pub situation: Situation,
     /// The kind of moment.
     pub moment: String,
-    /// The signal.
-    pub signal: Signal,
-    /// How many trials.
+    /// The signal; absent in controls, which show what is lost without one.
+    pub signal: Option<Signal>,
+    /// How many trials in which the situation was there.
     pub trials: u32,
+    /// How many trials in which it could not be reached: they count for nothing.
+    #[serde(default)]
+    pub missed: u32,
+    /// Why it could not be reached.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Requests that were on their way at the signal; in controls, all of them.
+    #[serde(default)]
+    pub requests: u64,
+    /// Those of them that got no whole response.
+    #[serde(default)]
+    pub lost: u64,
     /// Violations by invariant, those that had any.
     pub violations: BTreeMap<String, u64>,
 }
@@ -196,6 +208,12 @@ pub struct TrialReport {
     pub situation: Situation,
     /// The kind of moment.
     pub moment: String,
+    /// Whether it had no signal, to show what is lost without one.
+    #[serde(default)]
+    pub control: bool,
+    /// Why the situation could not be reached, where it could not: the trial counts for nothing.
+    #[serde(default)]
+    pub missed: Option<String>,
     /// The signals, in order.
     pub signals: Vec<SignalReport>,
     /// The worst verdict over the denied invariants.
@@ -208,6 +226,12 @@ pub struct TrialReport {
     pub ready_ms: Option<f64>,
     /// From the signal to the first refused connection, in milliseconds.
     pub refused_after_ms: Option<f64>,
+    /// From the signal until the kernel had no listener any more, in milliseconds.
+    #[serde(default)]
+    pub listener_closed_after_ms: Option<f64>,
+    /// From the signal until nothing waited in the accept queue, in milliseconds.
+    #[serde(default)]
+    pub queue_emptied_after_ms: Option<f64>,
     /// From the signal to the last response of a request in process, in milliseconds.
     pub drain_ms: Option<f64>,
     /// Requests that its clients made, pooled clients left out.
@@ -217,6 +241,9 @@ pub struct TrialReport {
     pub ambiguous: u32,
     /// How late the harness itself was at its worst, in milliseconds.
     pub harness_lag_ms: f64,
+    /// How long it took to hold the target still, in milliseconds.
+    #[serde(default)]
+    pub held_within_ms: Option<f64>,
     /// Where its history is, relative to the report; absent when it was not kept.
     pub history: Option<String>,
 }
@@ -258,6 +285,15 @@ pub struct Timings {
     pub exit_ms: Option<Distribution>,
     /// From the signal to the first refused connection, in milliseconds.
     pub refused_after_ms: Option<Distribution>,
+    /// From the signal until the kernel had no listener any more, in milliseconds.
+    #[serde(default)]
+    pub listener_closed_after_ms: Option<Distribution>,
+    /// From the signal until nothing waited in the accept queue, in milliseconds.
+    #[serde(default)]
+    pub queue_emptied_after_ms: Option<Distribution>,
+    /// How long it took to hold a target still, in milliseconds.
+    #[serde(default)]
+    pub held_within_ms: Option<Distribution>,
     /// How far the signals were from their plan, in microseconds.
     pub signal_error_us: Option<Distribution>,
     /// How late the harness itself was in each trial at its worst, in milliseconds.

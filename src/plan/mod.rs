@@ -7,13 +7,68 @@
 use std::time::Duration;
 
 use crate::model::plan::{
-    Arrivals, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
+    Arrivals, Hold, Landmark, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
 };
 use crate::model::signal::Signal;
 
 mod draw;
 
 use draw::{Purpose, draw, stratified};
+
+/// One round over the situations: what finds most comes first, since a run may end at any time,
+/// and `load` comes twice, since each of its trials shows another moment.
+const ROUND: [(Situation, Part); 22] = [
+    (Situation::Load, Part::Signal),
+    (Situation::SlowHandler, Part::Signal),
+    (Situation::Delivered, Part::Signal),
+    (Situation::Queued, Part::Signal),
+    (Situation::DeliveredKeepalive, Part::Signal),
+    (Situation::Idle, Part::Signal),
+    (Situation::IdleKeepalive, Part::Signal),
+    (Situation::StalledSender, Part::Signal),
+    (Situation::PartialHead, Part::Signal),
+    (Situation::Load, Part::Signal),
+    (Situation::Streaming, Part::Signal),
+    (Situation::Uploading, Part::Signal),
+    (Situation::Mixed, Part::Signal),
+    (Situation::Fresh, Part::Signal),
+    (Situation::StalledReader, Part::Signal),
+    (Situation::OneRequest, Part::Signal),
+    (Situation::QueuedSilent, Part::Signal),
+    (Situation::Delivered, Part::Control),
+    (Situation::Queued, Part::Control),
+    (Situation::DeliveredKeepalive, Part::Control),
+    (Situation::Mixed, Part::Control),
+    (Situation::QueuedSilent, Part::Control),
+];
+
+/// What a trial of a situation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// To show what the signal does.
+    Signal,
+    /// To show what is lost without one.
+    Control,
+}
+
+/// How long a target is held still after the signal, in the order of the visits. First longer than
+/// servers that ask for their stop flag at intervals usually take between two looks, as those lose
+/// nothing without it; then not at all; then as long as a busy machine makes a process wait.
+const HOLDS: [Duration; 3] =
+    [Duration::from_millis(150), Duration::ZERO, Duration::from_millis(1000)];
+
+/// The landmarks of the one request, in the order of the visits.
+const LANDMARKS: [Landmark; 5] = [
+    Landmark::Sent,
+    Landmark::FirstByte,
+    Landmark::Answered,
+    Landmark::HalfHead,
+    Landmark::Accepted,
+];
+
+/// Connections of each kind that a situation consists of: more than one, so that chance has several
+/// at once, and few enough for servers that work on few at the same time.
+const OF_EACH_KIND: u16 = 3;
 
 /// The pauses that a closed loop is tried with, where the user names no rate.
 const PAUSES: [Duration; 3] =
@@ -54,7 +109,7 @@ impl PlanOptions {
             seed,
             signals: vec![Signal::TERM],
             signal_to: SignalTo::Leader,
-            situations: vec![Situation::Load],
+            situations: Situation::ALL.to_vec(),
             connections: 16,
             arrivals: None,
             keep_alive_percent: 50,
@@ -73,31 +128,71 @@ pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
 ///
 /// The signals take turns first, then the situations, so that even a short plan has tried each
 /// signal. The turns of one situation with one signal form a cell, and each cell spreads its own
-/// moments over the window (see `draw::stratified`).
+/// moments: a load over the window (see `draw::stratified`), the others over their pauses or
+/// landmarks.
 pub fn trial(options: &PlanOptions, number: u32) -> Trial {
-    let signals = or_default(&options.signals, &[Signal::TERM]);
-    let situations = or_default(&options.situations, &[Situation::Load]);
+    let cells = cells(options);
     let turn = number.saturating_sub(1) as usize;
-    let cell = turn % (signals.len() * situations.len());
-    let visit = turn / (signals.len() * situations.len());
-    let after = within(options.window, stratified(options.seed, cell as u64, visit as u64));
+    let (round, turn) = (turn / cells.len(), turn % cells.len());
+    let (situation, signal) = cells[turn];
+    // Those of a round that are the same are visits of one cell.
+    let same = |cells: &[_]| cells.iter().filter(|cell| **cell == (situation, signal)).count();
+    let visit = round * same(&cells) + same(&cells[..turn]);
+    let cell = cells.iter().position(|cell| *cell == (situation, signal)).unwrap_or_default();
+    let moment = match situation {
+        Situation::Load => {
+            let place = stratified(options.seed, cell as u64, visit as u64);
+            Moment::Uniform { after: within(options.window, place) }
+        }
+        Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
+        _ => Moment::Reached,
+    };
+    let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
     Trial {
         number,
         // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
         seed: draw(options.seed, Purpose::Trial, number.into(), 0) >> 11,
-        situation: situations[cell / signals.len()],
-        load: LoadShape {
+        situation,
+        load: load(options, situation, number),
+        hold,
+        signals: signal
+            .map(|signal| PlannedSignal { signal, to: options.signal_to, moment })
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// What a round consists of: the chosen situations, each with each signal, and the controls.
+fn cells(options: &PlanOptions) -> Vec<(Situation, Option<Signal>)> {
+    let signals = or_default(&options.signals, &[Signal::TERM]);
+    let situations = or_default(&options.situations, &Situation::ALL);
+    let chosen = ROUND.iter().filter(|(situation, _)| situations.contains(situation));
+    chosen
+        .flat_map(|(situation, part)| match part {
+            Part::Signal => signals.iter().map(|signal| (*situation, Some(*signal))).collect(),
+            Part::Control => vec![(*situation, None)],
+        })
+        .collect()
+}
+
+fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
+    match situation {
+        Situation::Load => LoadShape {
             connections: options.connections,
             arrivals: options.arrivals.unwrap_or_else(|| closed_loop(options, number)),
             keep_alive_percent: options.keep_alive_percent,
             pooled_clients: options.pooled_clients,
         },
-        hold: None,
-        signals: vec![PlannedSignal {
-            signal: signals[cell % signals.len()],
-            to: options.signal_to,
-            moment: Moment::Uniform { after },
-        }],
+        _ => LoadShape {
+            connections: match situation {
+                Situation::Idle => 0,
+                Situation::OneRequest => 1,
+                _ => options.connections.min(OF_EACH_KIND),
+            },
+            arrivals: Arrivals::Closed { pause: Duration::ZERO },
+            keep_alive_percent: 100,
+            pooled_clients: 0,
+        },
     }
 }
 
@@ -133,9 +228,19 @@ mod tests {
     }
 
     #[test]
+    fn a_round_has_every_situation_and_a_control_of_each_that_is_held() {
+        for situation in Situation::ALL {
+            let count = |part| ROUND.iter().filter(|cell| **cell == (situation, part)).count();
+            assert!(count(Part::Signal) >= 1, "{}", situation.name());
+            assert_eq!(count(Part::Control), usize::from(situation.is_held()));
+        }
+    }
+
+    #[test]
     fn more_connections_pause_longer() {
         let pause = |connections| {
-            let options = PlanOptions { connections, ..PlanOptions::new(1) };
+            let situations = vec![Situation::Load];
+            let options = PlanOptions { connections, situations, ..PlanOptions::new(1) };
             match trial(&options, 1).load.arrivals {
                 Arrivals::Closed { pause } => pause,
                 Arrivals::Open { .. } => unreachable!("no rate was asked for"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::event::{Event, EventKind, PooledRequest};
+use crate::model::event::{Event, EventKind, PooledRequest, Request};
 use crate::model::history::{History, Outcome};
 use crate::model::phase::Phase;
 use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, TrialReport};
@@ -10,6 +10,8 @@ use crate::model::signal::Signal;
 use crate::model::time::Nanos;
 use crate::model::verdict::{Finding, Severity, Verdict, VerdictName, Violation};
 
+mod controls;
+mod coverage;
 mod run;
 
 pub use run::{RunFacts, assemble, thin};
@@ -36,6 +38,10 @@ pub struct TrialSummary {
     outcomes: BTreeMap<(Phase, &'static str), u64>,
     pooled: PooledClients,
     signal: Option<Signal>,
+    /// Requests that were on their way at the signal, or in a control at all; and those of them
+    /// that got no whole response.
+    on_their_way: u64,
+    lost: u64,
 }
 
 /// What a trial shows of one invariant.
@@ -81,8 +87,11 @@ impl TrialSummary {
         for (_, request, phase) in history.phased_requests() {
             *outcomes.entry((phase, history.outcome(request).name())).or_default() += 1;
         }
+        let (on_their_way, lost) = losses(history);
         Self {
             report,
+            on_their_way,
+            lost,
             exact: history.signal().map(|_| history.phases_are_exact()),
             shown,
             evidence: evidence(history, findings),
@@ -90,6 +99,11 @@ impl TrialSummary {
             pooled: pooled(history),
             signal: trial.signals.first().map(|planned| planned.signal),
         }
+    }
+
+    /// Whether it says something about the invariants: it had a signal, and its situation was there.
+    fn is_judged(&self) -> bool {
+        !self.report.control && self.report.missed.is_none()
     }
 
     /// The trial as it stands in the report.
@@ -145,12 +159,18 @@ fn measured(history: &History) -> TrialReport {
         .filter(|(_, request, _)| history.outcome(request) == Outcome::Completed)
         .map(|(_, request, _)| request.ended)
         .max();
+    let held_within = history.events().iter().find_map(|event| match event.kind {
+        EventKind::Held { took, .. } => Some(took.as_secs_f64() * 1e3),
+        _ => None,
+    });
     let ambiguous = history.phased_requests().filter(|(_, _, phase)| *phase == Phase::Ambiguous);
     TrialReport {
         number: trial.number,
         seed: trial.seed,
         situation: trial.situation,
-        moment: trial.signals.first().map_or("none", |planned| planned.moment.name()).to_owned(),
+        moment: trial.moment(),
+        control: trial.is_control(),
+        missed: history.missed().map(str::to_owned),
         signals: signals(history.events()),
         verdict: VerdictName::Inconclusive,
         violated: Vec::new(),
@@ -161,12 +181,39 @@ fn measured(history: &History) -> TrialReport {
         }),
         ready_ms: spawned.zip(ready).map(|(spawned, ready)| ms_between(spawned, ready)),
         refused_after_ms: refused.and_then(after),
+        listener_closed_after_ms: first(|kind| matches!(kind, EventKind::ListenerClosed))
+            .and_then(after),
+        queue_emptied_after_ms: first(|kind| matches!(kind, EventKind::QueueEmptied))
+            .and_then(after),
         drain_ms: drained.and_then(after),
         requests: count(history.requests().count()),
         ambiguous: count(ambiguous.count()),
         harness_lag_ms: history.lag().as_secs_f64() * 1e3,
+        held_within_ms: held_within,
         history: None,
     }
+}
+
+/// How many requests were on their way at the signal, or at all where there was none, and how many
+/// of them got no whole response.
+fn losses(history: &History) -> (u64, u64) {
+    let signalled = history.signal().is_some();
+    let on_their_way = |phase: Phase| {
+        phase.is_in_process()
+            || matches!(phase, Phase::PartialHead | Phase::Delivered | Phase::Queued)
+    };
+    let phased = history.phased_requests().filter(|(_, _, phase)| on_their_way(*phase));
+    let all: Vec<_> = match signalled {
+        true => phased.map(|(_, request, _)| request).collect(),
+        false => history.requests().map(|(_, request)| request).collect(),
+    };
+    let lost = |request: &&&Request| {
+        let gone =
+            [Outcome::Truncated, Outcome::ClosedWithoutResponse, Outcome::Reset, Outcome::TimedOut];
+        gone.contains(&history.outcome(request)) && !history.cut_by_harness(request)
+    };
+    let all: Vec<_> = all.into_iter().filter(|request| !request.stalled).collect();
+    (all.len() as u64, all.iter().filter(lost).count() as u64)
 }
 
 /// Milliseconds from one instant to the next; what came within the signal's bracket is 0.

@@ -106,7 +106,7 @@ impl Page<'_> {
             target.push_str(" (port found)");
         }
         let mut profile = vec![report.profile.to_string()];
-        let signals: BTreeSet<_> = report.coverage.iter().map(|cell| cell.signal).collect();
+        let signals: BTreeSet<_> = report.coverage.iter().filter_map(|cell| cell.signal).collect();
         let signals: Vec<_> = signals.iter().map(ToString::to_string).collect();
         profile.extend(Some(signals.join(", ")).filter(|signals| !signals.is_empty()));
         if let Some(deadline) = report.configuration.get("deadline").and_then(|d| d.as_str()) {

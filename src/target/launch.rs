@@ -144,9 +144,9 @@ impl Launched {
         &self.leader
     }
 
-    /// Asks it to end.
-    pub fn ask_to_end(&self) {
-        let _ = send(self.leader.pid, Signal::TERM);
+    /// Asks it to end, by a signal.
+    pub fn ask_to_end(&self, signal: Signal) {
+        let _ = send(self.leader.pid, signal);
     }
 
     /// The processes that it brought about.

@@ -31,7 +31,7 @@ pub(super) struct Stat {
 
 /// The processes that one launch brought about: what is known of them while they live, and so
 /// who is left when the first has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Family {
     leader: u32,
     leader_id: Option<ProcessId>,

@@ -1,45 +1,53 @@
-//! One trial, step by step: launch, ready, load, signal, drain, exit, leftovers.
+//! One trial, step by step: launch, ready, situation, signal, drain, exit, leftovers.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::load::cast::Part;
 use crate::load::clients::{Clients, Stage};
 use crate::load::pooled::pooled_client;
-use crate::load::prober::{ask_late, probe, probe_until_over};
-use crate::model::event::{Event, EventKind, ExitStatus, ProbeOutcome};
-use crate::model::plan::{Moment, PlannedSignal, SignalTo, Trial};
+use crate::load::prober::{ask_late, ask_readiness, probe_until_over};
+use crate::model::event::{Event, EventKind, ExitStatus};
+use crate::model::plan::{Moment, SignalTo, Situation, Trial};
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
+use crate::observe::sockets::SocketWatch;
+use crate::target::hold::Hold;
 use crate::target::launch::{Followed, Launched};
 use crate::target::ready::Found;
-use crate::target::tree::command_line;
 
 use super::error::{Early, TrialError, harness};
 use super::interrupt::Interrupt;
-use super::signaller::{Order, Recipient, send_from_thread};
+use super::leftovers::look_for_leftovers;
+use super::situation::{Scene, Stagehand};
 use super::started::{Started, start};
 use super::subject::Subject;
 
-/// Helper processes of runtimes outlive their parent by 50 to 100 ms, longer on a busy machine;
-/// what lives longer than this after the exit is left behind.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+mod preflight;
+mod signalling;
+
 /// Clients get this long after the exit to see how their connections ended.
 const CLIENTS_GRACE: Duration = Duration::from_secs(2);
+/// At the deadline the clients close what only they kept open, and a target that waited for that
+/// gets this long to show it by its exit.
+const RELEASE_GRACE: Duration = Duration::from_secs(1);
+/// A situation of no connections is one of none for this long: those of the readiness search end.
+const QUIET: Duration = Duration::from_millis(50);
 /// How often the harness looks whether it is late itself.
 const LAG_TICK: Duration = Duration::from_millis(5);
 
 /// Carries a trial out, on the calling thread; everything that was seen, also when it failed.
 ///
-/// `attempt` is 0 for the first time; later ones look for another port.
+/// `parts` are the connections that its situation consists of. `attempt` is 0 for the first time;
+/// later ones look for another port.
 pub fn carry_out(
     trial: &Trial,
+    parts: &[Part],
     subject: &Subject,
     interrupt: &Interrupt,
     attempt: u32,
@@ -48,21 +56,21 @@ pub fn carry_out(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(harness("start a runtime")).and_then(|runtime| {
         let port_seed = trial.seed.wrapping_add(u64::from(attempt) * 4099);
-        let run = run(trial, subject, interrupt, (&recorder, port_seed));
+        let run = run((trial, parts), subject, interrupt, (&recorder, port_seed));
         LocalSet::new().block_on(&runtime, run)
     });
     (recorder.into_events(), result)
 }
 
 async fn run(
-    trial: &Trial,
+    (trial, parts): (&Trial, &[Part]),
     subject: &Subject,
     interrupt: &Interrupt,
     (recorder, port_seed): (&Recorder, u64),
 ) -> Result<(), TrialError> {
     let mut started = start(subject, port_seed, recorder)?;
     let found = started.ready(subject, interrupt, recorder).await?;
-    let mut course = Course::begin(trial, subject, recorder, &mut started, found)?;
+    let mut course = Course::begin((trial, parts), subject, recorder, &mut started, found)?;
     let result = course.follow(interrupt).await;
     course.finish(result.is_ok()).await;
     result
@@ -70,24 +78,25 @@ async fn run(
 
 /// A trial between readiness and its end.
 struct Course<'a> {
+    trial: &'a Trial,
+    parts: &'a [Part],
     subject: &'a Subject,
     recorder: &'a Recorder,
     started: &'a mut Started,
+    found: Found,
     followed: Followed,
-    address: SocketAddr,
     clients: Rc<Clients>,
+    /// Those whose requests and connections are judged.
     workers: JoinSet<()>,
+    /// The others: those who try, ask and measure.
     probers: JoinSet<()>,
-    signal: oneshot::Receiver<std::io::Result<Nanos>>,
-    /// No signal is sent before this instant.
-    signal_at: Nanos,
-    /// Keeps the signal from being sent.
-    cancelled: Arc<AtomicBool>,
+    /// Ends what the signal's thread does.
+    over: Arc<AtomicBool>,
 }
 
 impl<'a> Course<'a> {
     fn begin(
-        trial: &Trial,
+        (trial, parts): (&'a Trial, &'a [Part]),
         subject: &'a Subject,
         recorder: &'a Recorder,
         started: &'a mut Started,
@@ -96,112 +105,208 @@ impl<'a> Course<'a> {
         let address = found.address;
         started.launched.family().look();
         let clients = Clients::new(recorder.clone(), address, subject.prepared(address));
-        let planned = &trial.signals[0];
-        let after = match planned.moment {
-            Moment::Uniform { after } => after,
-            Moment::Reached | Moment::Landmark { .. } => Duration::ZERO,
+        let to = trial.signals.first().map_or(SignalTo::Leader, |planned| planned.to);
+        let followed = followed(to, &started.launched, found)
+            .map_err(harness("take hold of the process to signal"))?;
+        let mut probers = JoinSet::new();
+        probers.spawn_local(watch_lag(clients.clone()));
+        Ok(Self {
+            trial,
+            parts,
+            subject,
+            recorder,
+            started,
+            found,
+            followed,
+            clients,
+            workers: JoinSet::new(),
+            probers,
+            over: Arc::default(),
+        })
+    }
+
+    /// From the situation to the end of the followed process, or to its deadline.
+    async fn follow(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
+        if self.trial.situation != Situation::Load {
+            self.note_dispositions();
+        }
+        let followed = self.followed.clone();
+        let scene = tokio::select! {
+            biased;
+            () = interrupt.wait() => return Err(TrialError::Interrupted),
+            scene = self.set_the_scene() => scene?,
+            _ = followed.ended() => return Err(self.ended_early().await),
         };
-        let mut shape = trial.load.clone();
-        if let Some(parallelism) = subject.parallelism {
+        let (at, hold) = match scene {
+            (at, Scene::There(hold)) => (at, hold),
+            (_, Scene::Missed(what)) => {
+                self.recorder.record(EventKind::SituationMissed { what });
+                return Ok(());
+            }
+        };
+        let Some(planned) = self.trial.signals.first() else {
+            return self.go_on_without_signal(hold, interrupt).await;
+        };
+        let ordered = self.order(planned, at)?;
+        if let Some(at) = at {
+            tokio::select! {
+                () = self.note_dispositions_before(at) => {}
+                () = interrupt.wait() => return Err(TrialError::Interrupted),
+            }
+        }
+        self.wait_for_signal(ordered, interrupt).await?;
+        self.clients.enter(Stage::Signalled);
+        self.let_go(hold, interrupt).await?;
+        self.follow_to_the_end(interrupt).await
+    }
+
+    /// Brings about what the signal is to meet; and when it is to be sent, where that is planned.
+    async fn set_the_scene(&mut self) -> Result<(Option<Nanos>, Scene), TrialError> {
+        if self.trial.situation == Situation::Load {
+            return Ok((Some(self.begin_load()), Scene::There(None)));
+        }
+        self.ask_for_readiness();
+        let watch = SocketWatch::new().map_err(harness("ask the kernel about connections"))?;
+        let mut stagehand = Stagehand {
+            clients: &self.clients,
+            launched: &mut self.started.launched,
+            server: self.found.address,
+            tasks: &mut self.workers,
+            watch,
+        };
+        let scene = match (self.trial.situation, self.parts) {
+            (Situation::SlowHandler, []) => stagehand.catch_in_process(self.trial.seed).await,
+            (_, parts) => stagehand.set_up(parts, self.trial.hold.is_some()).await,
+        };
+        if self.trial.situation == Situation::Idle {
+            sleep(QUIET).await;
+        }
+        if let Scene::There(_) = scene {
+            self.recorder.record(EventKind::SituationReached);
+        }
+        Ok((None, scene))
+    }
+
+    /// Begins the load; the instant of its signal.
+    fn begin_load(&mut self) -> Nanos {
+        let after = match self.trial.signals.first().map(|planned| planned.moment) {
+            Some(Moment::Uniform { after }) => after,
+            _ => Duration::ZERO,
+        };
+        let mut shape = self.trial.load.clone();
+        if let Some(parallelism) = self.subject.parallelism {
             shape.connections = parallelism.min(shape.connections);
             // They would take the places of clients that see more.
             shape.pooled_clients = 0;
         }
-        let begun = recorder.record(EventKind::LoadStarted);
-        let mut workers = JoinSet::new();
-        clients.start(&mut workers, trial.seed, &shape, after);
-        let mut probers = JoinSet::new();
-        probers.spawn_local(watch_lag(clients.clone()));
-        let templates: Rc<[_]> = subject.templates.clone().into();
+        let begun = self.recorder.record(EventKind::LoadStarted);
+        self.clients.start(&mut self.workers, self.trial.seed, &shape, after);
+        self.ask_for_readiness();
+        let templates: Rc<[_]> = self.subject.templates.clone().into();
         for first in 0..usize::from(shape.pooled_clients) {
-            probers.spawn_local(pooled_client(clients.clone(), templates.clone(), first));
+            self.probers.spawn_local(pooled_client(self.clients.clone(), templates.clone(), first));
         }
-        let (followed, to) = recipient(planned, &started.launched, found)
-            .map_err(harness("take hold of the process to signal"))?;
-        let signal_at = begun + after;
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let order = Order {
-            signal: planned.signal,
-            at: signal_at,
-            to,
-            server: address,
-            open: clients.open_connections(),
-            connections: shape.connections,
-            cancelled: cancelled.clone(),
-        };
-        let signal = send_from_thread(order, recorder.clone())
-            .map_err(harness("start the thread that sends the signal"))?;
-        Ok(Self {
-            subject,
-            recorder,
-            started,
-            followed,
-            address,
-            clients,
-            workers,
-            probers,
-            signal,
-            signal_at,
-            cancelled,
-        })
+        begun + after
     }
 
-    /// From the load to the end of the followed process, or to its deadline.
-    async fn follow(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
-        self.wait_for_signal(interrupt).await?;
-        let signalled = Instant::now();
-        let deadline = signalled + self.subject.contract.deadline;
-        self.clients.enter(Stage::Signalled);
-        let refuse_within = self.subject.contract.refuse_within;
-        self.probers.spawn_local(probe_until_over(self.clients.clone(), refuse_within));
-        self.probers.spawn_local(ask_late(self.clients.clone()));
-        let exit = tokio::select! {
-            // Where both have come while this thread was late, the exit came first.
-            biased;
-            exit = self.followed.ended() => exit,
+    /// As an orchestrator does all the time, where the user named the endpoint.
+    fn ask_for_readiness(&mut self) {
+        let contract = &self.subject.contract;
+        if contract.has_readiness
+            && self.trial.situation.has_late_connections()
+            && let Some(path) = &self.subject.target.ready_path
+        {
+            self.probers.spawn_local(ask_readiness(self.clients.clone(), path.clone()));
+        }
+    }
+
+    /// Lets a target that is held still go on, after its pause.
+    async fn let_go(
+        &mut self,
+        hold: Option<Hold>,
+        interrupt: &Interrupt,
+    ) -> Result<(), TrialError> {
+        let Some(hold) = hold else { return Ok(()) };
+        let pause = self.trial.hold.map_or(Duration::ZERO, |hold| hold.pause);
+        tokio::select! {
+            () = sleep(pause) => {}
             () = interrupt.wait() => return Err(TrialError::Interrupted),
-            () = sleep_until(deadline) => {
-                self.recorder.record(EventKind::DeadlinePassed);
-                return Ok(());
+        }
+        hold.release();
+        self.recorder.record(EventKind::Thawed);
+        Ok(())
+    }
+
+    /// A control: the same, and no signal. What is lost then is not the shutdown's fault.
+    async fn go_on_without_signal(
+        &mut self,
+        hold: Option<Hold>,
+        interrupt: &Interrupt,
+    ) -> Result<(), TrialError> {
+        self.clients.enter(Stage::Signalled);
+        self.let_go(hold, interrupt).await?;
+        let slowest = self.clients.requests.iter().map(|request| request.usual).max();
+        let limit = CLIENTS_GRACE + slowest.unwrap_or_default() * 2;
+        let answers = async {
+            while self
+                .clients
+                .open_connections()
+                .lock()
+                .is_ok_and(|open| open.values().any(|open| open.outstanding.is_some()))
+            {
+                sleep(LAG_TICK).await;
             }
         };
-        let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
-        self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
+        // Those who ask a moment later have asked by then.
+        let asked = sleep(Duration::from_millis(60));
         tokio::select! {
-            () = self.look_for_leftovers(signalled, deadline) => Ok(()),
+            _ = timeout(limit, async { asked.await; answers.await }) => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
         }
     }
 
-    /// Waits until the signal is sent, to a process that has lived until then.
-    async fn wait_for_signal(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
+    /// From the signal to the exit, or to the deadline; and what is left then.
+    async fn follow_to_the_end(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
+        let signalled = Instant::now();
+        let contract = &self.subject.contract;
+        let deadline = signalled + contract.deadline;
+        if self.trial.situation.has_late_connections() {
+            let refused_after = contract.refused_after();
+            self.probers.spawn_local(probe_until_over(self.clients.clone(), refused_after));
+            self.probers.spawn_local(ask_late(self.clients.clone()));
+        }
         let followed = self.followed.clone();
-        tokio::select! {
+        let exit = tokio::select! {
+            // Where both have come while this thread was late, the exit came first.
             biased;
+            exit = followed.ended() => exit,
             () = interrupt.wait() => return Err(TrialError::Interrupted),
-            sent = &mut self.signal => return self.was_sent(sent).await,
-            _ = followed.ended() => {}
+            () = sleep_until(deadline) => {
+                self.recorder.record(EventKind::DeadlinePassed);
+                match self.release().await {
+                    Some(exit) => exit,
+                    None => return Ok(()),
+                }
+            }
+        };
+        let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
+        self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
+        let limits = (signalled + contract.refused_after(), deadline.max(Instant::now()));
+        let address = self.found.address;
+        let looked =
+            look_for_leftovers(self.started, address, &mut self.workers, self.recorder, limits);
+        tokio::select! {
+            () = looked => Ok(()),
+            () = interrupt.wait() => Err(TrialError::Interrupted),
         }
-        // Signals can be sent to a process that has ended, as long as its parent has not asked
-        // how; so the time tells which came first.
-        if self.recorder.now() < self.signal_at {
-            return Err(self.ended_early().await);
-        }
-        let sent = (&mut self.signal).await;
-        self.was_sent(sent).await
     }
 
-    async fn was_sent(
-        &mut self,
-        sent: Result<std::io::Result<Nanos>, oneshot::error::RecvError>,
-    ) -> Result<(), TrialError> {
-        match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
-            Ok(_) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                Err(self.ended_early().await)
-            }
-            Err(error) => Err(harness("send the signal")(error)),
-        }
+    /// The deadline is over, and the clients close what only they keep open. A target that then
+    /// exits was waiting for them.
+    async fn release(&mut self) -> Option<Option<ExitStatus>> {
+        self.recorder.record(EventKind::ClientsReleased);
+        self.clients.enter(Stage::Released);
+        timeout(RELEASE_GRACE, self.followed.ended()).await.ok()
     }
 
     async fn ended_early(&mut self) -> TrialError {
@@ -211,40 +316,9 @@ impl<'a> Course<'a> {
         self.started.ended(when).await
     }
 
-    /// After the exit: does anything of the target go on?
-    async fn look_for_leftovers(&mut self, signalled: Instant, deadline: Instant) {
-        let exited = Instant::now();
-        let alive = loop {
-            let alive = self.started.launched.family().alive();
-            if alive.is_empty() || exited.elapsed() > LEFTOVER_GRACE {
-                break alive;
-            }
-            sleep(Duration::from_millis(5)).await;
-        };
-        for process in &alive {
-            let (pid, command) = (process.pid, command_line(process.pid));
-            self.recorder.record(EventKind::ProcessLeft { pid, command });
-        }
-        if !alive.is_empty() {
-            // What they were asked for they may still finish, and late connections must have
-            // had time to show whether somebody takes them.
-            let late = signalled + self.subject.contract.refuse_within + Duration::from_millis(200);
-            let requests = async { while self.workers.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout_at(deadline, requests).await;
-            sleep_until(late.min(deadline)).await;
-        }
-        while probe(self.address, self.recorder).await == ProbeOutcome::Established {
-            if exited.elapsed() > LEFTOVER_GRACE {
-                self.recorder.record(EventKind::PortLeft { address: self.address });
-                break;
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-    }
-
     /// Lets the clients see the end, ends what is left, and closes the book.
     async fn finish(&mut self, was_followed: bool) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.over.store(true, Ordering::SeqCst);
         let is_left = !self.started.launched.family().alive().is_empty();
         if was_followed && !is_left {
             self.clients.enter(Stage::Gone);
@@ -268,26 +342,16 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Who gets the signal: the leader while it lives, else the owner of the listening socket, as an
-/// orchestrator would have it; or whoever the plan names.
-fn recipient(
-    planned: &PlannedSignal,
-    launched: &Launched,
-    found: Found,
-) -> std::io::Result<(Followed, Recipient)> {
+/// The process whose end is the target's: the leader while it lives, else the owner of the
+/// listening socket, as an orchestrator would have it; or whoever the plan names.
+fn followed(to: SignalTo, launched: &Launched, found: Found) -> std::io::Result<Followed> {
     let leader = launched.leader().pid;
     let owner = found.owner.unwrap_or(leader);
-    let followed = match planned.to {
+    Followed::new(match to {
         SignalTo::Listener => owner,
         SignalTo::Leader | SignalTo::Group if launched.leader().has_ended() => owner,
         SignalTo::Leader | SignalTo::Group => leader,
-    };
-    let followed = Followed::new(followed)?;
-    let to = match planned.to {
-        SignalTo::Group => Recipient::Group { group: leader },
-        _ => Recipient::Process { pid: followed.pid, handle: followed.handle()? },
-    };
-    Ok((followed, to))
+    })
 }
 
 /// Measures how late this thread is, as long as the trial goes on.

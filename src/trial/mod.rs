@@ -3,7 +3,9 @@
 pub mod carry_out;
 pub mod error;
 pub mod interrupt;
+mod leftovers;
 pub mod rehearsal;
 pub mod signaller;
+mod situation;
 mod started;
 pub mod subject;

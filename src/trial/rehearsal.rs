@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, timeout};
 
 use crate::load::clients::{Clients, Stage};
 use crate::load::request::PreparedRequest;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
+use crate::model::signal::Signal;
 use crate::model::target::RequestTemplate;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
@@ -25,6 +27,8 @@ use super::subject::Subject;
 const LONG_MS: u64 = 900;
 /// A target that has not answered a request within this time does not answer it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// A target that has not exited within this time, with nothing open, is not waited for.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// The same for pages whose existence is only guessed.
 const GUESS_LIMIT: Duration = Duration::from_secs(3);
 
@@ -87,6 +91,7 @@ pub enum RehearsalError {
 pub fn rehearse(
     subject: Subject,
     connections: u16,
+    signal: Signal,
     interrupt: &Interrupt,
 ) -> Result<Rehearsed, RehearsalError> {
     let recorder = Recorder::new();
@@ -94,12 +99,12 @@ pub fn rehearse(
         .enable_all()
         .build()
         .map_err(|reason| TrialError::Harness { what: "start a runtime", reason })?;
-    LocalSet::new().block_on(&runtime, run(subject, connections, interrupt, &recorder))
+    LocalSet::new().block_on(&runtime, run(subject, (connections, signal), interrupt, &recorder))
 }
 
 async fn run(
     mut subject: Subject,
-    connections: u16,
+    (connections, signal): (u16, Signal),
     interrupt: &Interrupt,
     recorder: &Recorder,
 ) -> Result<Rehearsed, RehearsalError> {
@@ -115,11 +120,12 @@ async fn run(
     }
     // Not at the same time: what a start costs would look like a lack of parallelism, and a date
     // in a body would be the same.
-    started.end().await;
-    tokio::select! {
-        looked = look_at_another_start(&mut subject, interrupt) => looked?,
+    let one = started.end(signal).await;
+    let other = tokio::select! {
+        looked = look_at_another_start(&mut subject, signal, interrupt) => looked?,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
-    }
+    };
+    subject.contract.usual_exit = one.zip(other).map(|(one, other)| one.max(other));
     Ok(Rehearsed { subject, address: found.address })
 }
 
@@ -148,18 +154,19 @@ async fn look(
 }
 
 /// What a second start of the target answers: its bodies may have a process id or a port in them.
+/// Gives how long its exit took.
 async fn look_at_another_start(
     subject: &mut Subject,
+    signal: Signal,
     interrupt: &Interrupt,
-) -> Result<(), RehearsalError> {
+) -> Result<Option<Duration>, RehearsalError> {
     let recorder = Recorder::new();
     let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
     let found = started.ready(subject, interrupt, &recorder).await?;
     let each = subject.templates.len() as u16;
     let answers = ask_together(subject, each, found.address, &recorder).await;
     keep_stable_bodies(&mut subject.contract.requests, &answers);
-    started.end().await;
-    Ok(())
+    Ok(started.end(signal).await)
 }
 
 /// A request that is answered otherwise the second time can't be told from one that fails.
@@ -187,7 +194,7 @@ async fn ask_all(
 ) -> Result<Vec<ExpectedResponse>, RehearsalError> {
     let mut answers = Vec::new();
     for (number, template) in (0..).zip(&subject.templates) {
-        let prepared = PreparedRequest::new(number, template, address, Duration::ZERO);
+        let prepared = PreparedRequest::new(number, template, address);
         let answer = ask(vec![prepared], &[0], address, recorder, ANSWER_LIMIT).await.pop();
         answers.push(expected(template, answer)?);
     }
@@ -294,10 +301,8 @@ async fn find_out(
     recorder: &Recorder,
 ) -> Vec<RequestTemplate> {
     let guesses = guesses();
-    let prepared: Vec<_> = (0..)
-        .zip(&guesses)
-        .map(|(n, guess)| PreparedRequest::new(n, guess, address, Duration::ZERO))
-        .collect();
+    let prepared: Vec<_> =
+        (0..).zip(&guesses).map(|(n, guess)| PreparedRequest::new(n, guess, address)).collect();
     let all: Vec<usize> = (0..guesses.len()).collect();
     let answers = ask(prepared, &all, address, recorder, GUESS_LIMIT).await;
     let good = |answer: &&Request| {
@@ -366,7 +371,7 @@ async fn ask(
         asked.spawn_local(async move { clients.once(template).await });
     }
     let all = async { while asked.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(limit, all).await;
+    let _ = timeout(limit, all).await;
     clients.enter(Stage::Over);
     while asked.join_next().await.is_some() {}
     recorder.read(|events| {
@@ -385,7 +390,7 @@ impl Started {
     async fn why(&mut self, error: RehearsalError) -> RehearsalError {
         let leader = self.launched.leader().clone();
         // Connections are closed a moment before the process is gone.
-        let _ = tokio::time::timeout(Duration::from_millis(200), leader.ended()).await;
+        let _ = timeout(Duration::from_millis(200), leader.ended()).await;
         match self.launched.family().alive().is_empty() {
             true => self.ended(Early::BeforeSignal).await.into(),
             false => error,
@@ -393,9 +398,11 @@ impl Started {
     }
 
     /// Ends the target without judging how: it is asked first, so that it can clean up; what is
-    /// left of it when it is dropped is killed.
-    async fn end(self) {
-        self.launched.ask_to_end();
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.launched.leader().ended()).await;
+    /// left of it when it is dropped is killed. Gives how long its exit took, with nothing open.
+    async fn end(self, signal: Signal) -> Option<Duration> {
+        let asked = Instant::now();
+        self.launched.ask_to_end(signal);
+        timeout(EXIT_LIMIT, self.launched.leader().ended()).await.ok()?;
+        Some(asked.elapsed())
     }
 }

@@ -1,4 +1,5 @@
-//! Sends the signal at the planned instant, from a thread of its own, between two clock readings.
+//! Sends the signal at the planned instant, from a thread of its own, between two clock readings;
+//! then watches the listener.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -56,8 +57,8 @@ pub struct Order {
     pub open: OpenConnections,
     /// How many there will be, about.
     pub connections: u16,
-    /// Set when the trial is over before the signal is due.
-    pub cancelled: Arc<AtomicBool>,
+    /// Set when the trial is over: nothing is sent or watched any more.
+    pub over: Arc<AtomicBool>,
 }
 
 /// Sends it from a new thread; the answer is whether it could be sent.
@@ -70,25 +71,38 @@ pub fn send_from_thread(
 ) -> std::io::Result<oneshot::Receiver<std::io::Result<Nanos>>> {
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new().name("signal".into()).spawn(move || {
-        let sent = send(&order, &recorder);
+        let mut watch = SocketWatch::new().ok();
+        let sent = send(&order, &recorder, &mut watch);
+        let is_sent = sent.is_ok();
         let _ = tell.send(sent);
+        if let Some(watch) = watch.filter(|_| is_sent) {
+            watch_listener(&order, &recorder, watch);
+        }
     })?;
     Ok(told)
 }
 
-fn send(order: &Order, recorder: &Recorder) -> std::io::Result<Nanos> {
+/// How long before the instant the thread has to know of it: for a look at so many connections.
+pub fn notice(connections: u16) -> Duration {
+    AWAKE + QUERY * u32::from(connections)
+}
+
+fn send(
+    order: &Order,
+    recorder: &Recorder,
+    watch: &mut Option<SocketWatch>,
+) -> std::io::Result<Nanos> {
     // The kernel may round wake-ups of ordinary threads by 50 microseconds (prctl(2)).
     #[cfg(target_os = "linux")]
     let _ = nix::sys::prctl::set_timerslack(1);
-    let mut watch = SocketWatch::new().ok();
-    sleep_until(recorder, order.at - AWAKE - QUERY * u32::from(order.connections));
+    sleep_until(recorder, order.at - notice(order.connections));
     let realtime = Realtime::begin();
-    let before = look(&mut watch, order);
+    let before = look(watch, order);
     while recorder.now() < order.at {
         std::hint::spin_loop();
     }
     // A process group's number may be another's by the time.
-    if order.cancelled.load(Ordering::SeqCst) {
+    if order.over.load(Ordering::SeqCst) {
         return Err(std::io::ErrorKind::Interrupted.into());
     }
     let sending = recorder.now();
@@ -97,7 +111,7 @@ fn send(order: &Order, recorder: &Recorder) -> std::io::Result<Nanos> {
     // Real-time priority is given back at once: kept, it would keep the target off the processor.
     drop(realtime);
     sent?;
-    let after = look(&mut watch, order);
+    let after = look(watch, order);
     let planned = order.at;
     let (signal, pid) = (order.signal, order.to.number());
     if let Some(sockets) = before {
@@ -110,6 +124,34 @@ fn send(order: &Order, recorder: &Recorder) -> std::io::Result<Nanos> {
         recorder.record(EventKind::SocketsSeen { when: Snapshot::After, sockets });
     }
     Ok(after_sending)
+}
+
+/// Writes down when the accept queue was empty and when the listener was gone, as the kernel shows
+/// it; until the trial is over.
+fn watch_listener(order: &Order, recorder: &Recorder, mut watch: SocketWatch) {
+    let begun = recorder.now();
+    let mut is_empty = false;
+    while !order.over.load(Ordering::SeqCst) {
+        let Ok(listener) = watch.listener(order.server) else { return };
+        if !is_empty && listener.is_none_or(|listener| listener.queued == 0) {
+            is_empty = true;
+            recorder.record(EventKind::QueueEmptied);
+        }
+        if listener.is_none() {
+            recorder.record(EventKind::ListenerClosed);
+            return;
+        }
+        std::thread::sleep(pause(recorder.now().since(begun)));
+    }
+}
+
+/// Looks often at first, when most listeners close, and seldom where one stays open.
+fn pause(elapsed: Duration) -> Duration {
+    match elapsed {
+        early if early < Duration::from_millis(10) => Duration::from_micros(100),
+        soon if soon < Duration::from_millis(500) => Duration::from_millis(1),
+        _ => Duration::from_millis(10),
+    }
 }
 
 fn look(watch: &mut Option<SocketWatch>, order: &Order) -> Option<Vec<SocketSeen>> {

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::load::request::PreparedRequest;
 use crate::model::contract::Contract;
@@ -72,12 +71,13 @@ impl Subject {
 
     /// The requests, ready to be sent to one address.
     pub fn prepared(&self, address: SocketAddr) -> Vec<PreparedRequest> {
-        let usual = |number: usize| {
-            self.contract.requests.get(number).map_or(Duration::ZERO, |expected| expected.usual)
-        };
+        let expected = self.contract.requests.iter().map(Some).chain(std::iter::repeat(None));
         (0u16..)
             .zip(&self.templates)
-            .map(|(n, template)| PreparedRequest::new(n, template, address, usual(usize::from(n))))
+            .zip(expected)
+            .map(|((n, template), expected)| {
+                PreparedRequest::new(n, template, address).expecting(expected)
+            })
             .collect()
     }
 }

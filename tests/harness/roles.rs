@@ -45,6 +45,7 @@ fn serve(role: &str, mut stream: TcpStream) -> Option<()> {
             "speaks-another-protocol" => {
                 return stream.write_all(b"-ERR unknown command\r\n").ok();
             }
+            "closes-each-connection" => return answer(&mut stream, "200 OK"),
             "is-silent" => stay(stream),
             "is-broken" if path != "/readyz" => answer(&mut stream, "500 Internal Server Error"),
             "crashes-under-load" if is_loaded() => {

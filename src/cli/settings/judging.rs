@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Layers, Outputs, Rules, first, listed};
+use super::{Layers, Outputs, Rules, first, listed, positive};
 use crate::cli::args::{JudgeArgs, RunArgs};
 use crate::cli::environment;
 use crate::cli::error::UsageError;
@@ -67,6 +67,8 @@ pub struct ContractChanges {
     pub deadline: Option<Duration>,
     /// Another time until connections are refused.
     pub refuse_within: Option<Duration>,
+    /// Another time for which connections are still served.
+    pub lame_duck: Option<Duration>,
     /// Another time until no job starts.
     pub jobs_stop_within: Option<Duration>,
     /// Other right ends.
@@ -81,6 +83,7 @@ impl ContractChanges {
         Contract {
             deadline: self.deadline.unwrap_or(contract.deadline),
             refuse_within: self.refuse_within.unwrap_or(contract.refuse_within),
+            lame_duck: self.lame_duck.map_or(contract.lame_duck, |time| positive(Some(time))),
             jobs_stop_within: self.jobs_stop_within.unwrap_or(contract.jobs_stop_within),
             expect_exit: self.expect_exit.clone().unwrap_or(contract.expect_exit),
             jobs: self.jobs.clone().unwrap_or(contract.jobs),
@@ -97,6 +100,7 @@ impl Layers<'_> {
         Ok(ContractChanges {
             deadline: first(line.deadline, env.deadline, None),
             refuse_within: first(line.refuse_within, env.refuse_within, None),
+            lame_duck: first(line.lame_duck, env.lame_duck, None),
             jobs_stop_within: first(line.jobs_stop_within, env.jobs_stop_within, None),
             expect_exit: listed(&line.expect_exit, &env.expect_exit, &[]),
             jobs: jobs.declared.then_some(jobs),

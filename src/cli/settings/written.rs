@@ -15,6 +15,16 @@ pub(super) fn duration<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S
     to.collect_str(&humantime::format_duration(*time))
 }
 
+pub(super) fn some_duration<S: Serializer>(
+    time: &Option<Duration>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => duration(time, to),
+        None => to.serialize_none(),
+    }
+}
+
 /// As a text, since TOML's integers are too short for it.
 pub(super) fn seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     match seed {

@@ -1,16 +1,18 @@
 //! Puts the report of a run together from its trials, whatever order they ended in.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
-    CoverageCell, Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport,
-    SCHEMA_VERSION, TargetReport, Timings, Tool, TrialReport,
+    Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
+    TargetReport, Timings, Tool, TrialReport,
 };
 use crate::model::signal::Signal;
 use crate::model::statistics::{quantile, rate_bounds_95};
 use crate::model::verdict::{Profile, Severity, VerdictName};
 
+use super::controls::excused;
+use super::coverage::coverage;
 use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, worst};
 
 /// What a report says besides what its trials show.
@@ -42,14 +44,18 @@ pub struct RunFacts {
     pub histories: Option<String>,
     /// Starts that did not come as far as the signal, and were tried again.
     pub retries: u32,
+    /// Situations that the target gives no occasion for, and why.
+    pub unreachable: BTreeMap<Situation, &'static str>,
 }
 
 /// The report of a run, from its trials in whatever order they ended.
 pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
-    let mut trials: Vec<&TrialSummary> = trials.iter().collect();
+    let excused = excused(trials, &run.severities);
+    let mut trials: Vec<&TrialSummary> = excused.iter().collect();
     trials.sort_by_key(|trial| trial.report.number);
-    let invariants: Vec<_> =
-        run.severities.iter().map(|(id, level)| merged(id, *level, &trials)).collect();
+    let no_trial = no_trial(&trials, &run.unreachable);
+    let merge = |(id, level): &(&'static str, Severity)| merged(id, *level, &trials, &no_trial);
+    let invariants: Vec<_> = run.severities.iter().map(merge).collect();
     let denied = invariants.iter().filter(|invariant| invariant.level == Severity::Deny);
     let verdict = worst(denied.map(|invariant| invariant.verdict));
     RunReport {
@@ -64,7 +70,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         levels: levels(&trials),
         target: run.target,
         invariants,
-        coverage: coverage(&trials),
+        coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
         pooled_clients: pooled(&trials),
         outcomes: outcomes(&trials),
@@ -111,9 +117,33 @@ fn best_evidence<'t>(invariant: &str, trials: &[&'t TrialSummary]) -> Vec<&'t Ra
     all.into_iter().map(|(_, ranked)| ranked).take(EVIDENCE_SHOWN).collect()
 }
 
-fn merged(id: &'static str, level: Severity, trials: &[&TrialSummary]) -> InvariantReport {
+/// Why no trial was judged, where that is so.
+fn no_trial(trials: &[&TrialSummary], unreachable: &BTreeMap<Situation, &str>) -> String {
+    let missed = trials.iter().filter_map(|trial| {
+        Some(format!("{}: {}", trial.report.situation.name(), trial.report.missed.as_ref()?))
+    });
+    let lacking =
+        unreachable.iter().map(|(situation, what)| format!("{}: {what}", situation.name()));
+    let reasons: BTreeSet<String> = missed.chain(lacking).collect();
+    match reasons.is_empty() {
+        true => "no trial was judged: give the run more time (--budget)".into(),
+        false => {
+            let reasons: Vec<_> = reasons.into_iter().collect();
+            format!("no situation could be reached: {}", reasons.join("; "))
+        }
+    }
+}
+
+fn merged(
+    id: &'static str,
+    level: Severity,
+    trials: &[&TrialSummary],
+    no_trial: &str,
+) -> InvariantReport {
+    // Controls have no signal, and what was missed was not there: neither shows anything.
+    let judged = trials.iter().filter(|trial| trial.is_judged());
     let shown: Vec<&Shown> =
-        trials.iter().flat_map(|t| &t.shown).filter(|shown| shown.invariant == id).collect();
+        judged.flat_map(|trial| &trial.shown).filter(|shown| shown.invariant == id).collect();
     let number = |verdict| shown.iter().filter(|shown| shown.verdict == verdict).count() as u32;
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
@@ -131,7 +161,7 @@ fn merged(id: &'static str, level: Severity, trials: &[&TrialSummary]) -> Invari
     let bounds = rate_bounds_95(violations, exercised);
     let reason = match verdict {
         VerdictName::Violated | VerdictName::Satisfied => None,
-        _ => Some(usual_reason(&shown, verdict)),
+        _ => Some(usual_reason(&shown, verdict).unwrap_or(no_trial).to_owned()),
     };
     InvariantReport {
         id: id.to_owned(),
@@ -152,7 +182,7 @@ fn merged(id: &'static str, level: Severity, trials: &[&TrialSummary]) -> Invari
 }
 
 /// The most frequent reason for this verdict; of equally frequent ones, the first trial's.
-fn usual_reason(shown: &[&Shown], verdict: VerdictName) -> String {
+fn usual_reason<'s>(shown: &[&'s Shown], verdict: VerdictName) -> Option<&'s str> {
     let mut times: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (at, shown) in shown.iter().filter(|shown| shown.verdict == verdict).enumerate() {
         let Some(reason) = &shown.reason else { continue };
@@ -161,8 +191,7 @@ fn usual_reason(shown: &[&Shown], verdict: VerdictName) -> String {
     times
         .into_iter()
         .max_by_key(|(_, (times, first))| (*times, usize::MAX - first))
-        .map_or("no trial was judged: give the run more time (--budget)", |(reason, _)| reason)
-        .to_owned()
+        .map(|(reason, _)| reason)
 }
 
 fn exit_code(verdict: VerdictName, interrupted: Option<Signal>) -> u8 {
@@ -183,27 +212,6 @@ fn levels(trials: &[&TrialSummary]) -> Levels {
     }
 }
 
-fn coverage(trials: &[&TrialSummary]) -> Vec<CoverageCell> {
-    let mut cells: BTreeMap<(Situation, &str, Signal), CoverageCell> = BTreeMap::new();
-    for trial in trials {
-        let Some(signal) = trial.signal else { continue };
-        let (situation, moment) = (trial.report.situation, trial.report.moment.as_str());
-        let cell = cells.entry((situation, moment, signal)).or_insert_with(|| CoverageCell {
-            situation,
-            moment: moment.to_owned(),
-            signal,
-            trials: 0,
-            violations: BTreeMap::new(),
-        });
-        cell.trials += 1;
-        for shown in trial.shown.iter().filter(|shown| shown.violations > 0) {
-            let violations = cell.violations.entry(shown.invariant.to_owned()).or_default();
-            *violations += u64::from(shown.violations);
-        }
-    }
-    cells.into_values().collect()
-}
-
 fn timings(trials: &[&TrialSummary]) -> Timings {
     let over = |value: fn(&TrialReport) -> Option<f64>| {
         distribution(trials.iter().filter_map(|trial| value(&trial.report)).collect())
@@ -213,6 +221,9 @@ fn timings(trials: &[&TrialSummary]) -> Timings {
         drain_ms: over(|trial| trial.drain_ms),
         exit_ms: over(|trial| trial.exit.as_ref()?.after_ms),
         refused_after_ms: over(|trial| trial.refused_after_ms),
+        listener_closed_after_ms: over(|trial| trial.listener_closed_after_ms),
+        queue_emptied_after_ms: over(|trial| trial.queue_emptied_after_ms),
+        held_within_ms: over(|trial| trial.held_within_ms),
         signal_error_us: distribution(
             trials.iter().flat_map(|t| &t.report.signals).map(|signal| signal.error_us).collect(),
         ),

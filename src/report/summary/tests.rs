@@ -35,6 +35,7 @@ fn facts() -> RunFacts {
         duration_ms: 1.0,
         interrupted: None,
         retries: 0,
+        unreachable: BTreeMap::new(),
         histories: None,
     }
 }
@@ -75,16 +76,21 @@ fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             seed: 0,
             situation: Situation::Load,
             moment: "uniform".into(),
+            control: false,
+            missed: None,
             signals: Vec::new(),
             verdict: VerdictName::Satisfied,
             violated: Vec::new(),
             exit: None,
             ready_ms: Some(f64::from(requests)),
             refused_after_ms: None,
+            listener_closed_after_ms: None,
+            queue_emptied_after_ms: None,
             drain_ms: None,
             requests,
             ambiguous: 0,
             harness_lag_ms: 0.0,
+            held_within_ms: None,
             history: None,
         },
         exact: Some(true),
@@ -93,6 +99,8 @@ fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         outcomes: BTreeMap::from([((Phase::Processing, "completed"), u64::from(requests))]),
         pooled: PooledClients::default(),
         signal: Some(Signal::TERM),
+        on_their_way: u64::from(requests),
+        lost: 0,
     }
 }
 

@@ -5,7 +5,7 @@ use anstyle::Style as Ansi;
 use crate::model::run::Distribution;
 
 use super::super::numbers::{counted, grouped, time};
-use super::super::text::{cut, hanging};
+use super::super::text::{clean, cut, hanging};
 use super::Page;
 
 impl Page<'_> {
@@ -32,17 +32,33 @@ impl Page<'_> {
             .collect()
     }
 
+    /// What was tried how often, a line a cell; then what could not be reached, and why.
     fn coverage(&self) -> String {
+        let tried = self.report.coverage.iter().filter(|cell| cell.trials > 0);
         let mut text = String::new();
-        for cell in &self.report.coverage {
-            let trials = counted(cell.trials.into(), "trial", "trials");
-            let (situation, moment) = (cell.situation.name(), &cell.moment);
-            let line = format!("{situation} · {moment} · {} · {trials}", cell.signal);
-            text.push_str(&hanging("    ", &line, self.width));
+        for cell in tried {
+            let signal = cell.signal.map_or("no signal (control)".into(), |s| s.to_string());
+            let lost = match (cell.requests, cell.lost) {
+                (0, _) => String::new(),
+                (requests, lost) => format!("{} of {} lost", grouped(lost), grouped(requests)),
+            };
+            let (situation, moment, trials) = (cell.situation.name(), &cell.moment, cell.trials);
+            let line =
+                format!("    {situation:<20} {moment:<13} {trials:>5} × {signal:<20} {lost}");
+            text.push_str(&format!("{}\n", cut(line.trim_end(), self.width)));
             for (id, violations) in &cell.violations {
                 let line = format!("{} × {id}", grouped(*violations));
-                text.push_str(&hanging("      ", &line, self.width));
+                text.push_str(&hanging("        ", &line, self.width));
             }
+        }
+        for cell in &self.report.coverage {
+            let Some(reason) = &cell.reason else { continue };
+            let times = match cell.missed {
+                0 => "not reached".to_owned(),
+                missed => format!("missed {} times", grouped(missed.into())),
+            };
+            let line = format!("{} {times}: {}", cell.situation.name(), clean(reason));
+            text.push_str(&hanging("    ", &line, self.width));
         }
         text
     }
@@ -62,6 +78,9 @@ impl Page<'_> {
         let rows = [
             ("spawn to ready", &timings.ready_ms, time as fn(f64) -> String),
             ("signal to refusal", &timings.refused_after_ms, time),
+            ("signal to listener gone", &timings.listener_closed_after_ms, time),
+            ("signal to queue empty", &timings.queue_emptied_after_ms, time),
+            ("holding it still", &timings.held_within_ms, time),
             ("signal to last answer", &timings.drain_ms, time),
             ("signal to exit", &timings.exit_ms, time),
             ("signal from its plan", &timings.signal_error_us, in_us),
@@ -71,7 +90,7 @@ impl Page<'_> {
             let Distribution { min, p50, p99, max } = figures.as_ref()?;
             let [min, p50, p99, max] = [min, p50, p99, max].map(|value| show(*value));
             let figures = format!("min {min} · p50 {p50} · p99 {p99} · max {max}");
-            Some(format!("{}\n", cut(&format!("    {name:<22} {figures}"), self.width)))
+            Some(format!("{}\n", cut(&format!("    {name:<23} {figures}"), self.width)))
         };
         rows.into_iter().filter_map(line).collect()
     }

@@ -46,15 +46,19 @@ struct Widths {
 
 impl Page<'_> {
     pub(super) fn rows(&self) -> String {
-        let rows: Vec<Row<'_>> = self
-            .report
-            .invariants
-            .iter()
-            .filter(|invariant| self.view.detail > Detail::Quiet || has_failed(invariant))
-            .map(|invariant| self.row(invariant))
-            .collect();
+        let (shown, folded): (Vec<&InvariantReport>, Vec<_>) =
+            self.report.invariants.iter().partition(|invariant| match self.view.detail {
+                Detail::Quiet => has_failed(invariant),
+                Detail::Normal => is_telling(invariant),
+                Detail::Verbose => true,
+            });
+        let rows: Vec<Row<'_>> = shown.into_iter().map(|invariant| self.row(invariant)).collect();
         let widths = Widths::of(&rows);
-        rows.iter().map(|row| self.line(row, &widths)).collect()
+        let mut text: String = rows.iter().map(|row| self.line(row, &widths)).collect();
+        if self.view.detail == Detail::Normal && !folded.is_empty() {
+            text.push_str(&hanging("  ", &more(&folded), self.width));
+        }
+        text
     }
 
     fn row<'i>(&self, invariant: &'i InvariantReport) -> Row<'i> {
@@ -148,6 +152,30 @@ impl Widths {
         }
         Self { id, count, noun }
     }
+}
+
+/// Whether a report of normal length has a line for it: it may fail the run, or it warns.
+fn is_telling(invariant: &InvariantReport) -> bool {
+    let is_shown = match invariant.verdict {
+        VerdictName::Violated => Severity::Warn,
+        _ => Severity::Deny,
+    };
+    invariant.level >= is_shown
+}
+
+/// The others, in numbers.
+fn more(folded: &[&InvariantReport]) -> String {
+    let kinds = [
+        (VerdictName::Satisfied, "more ok"),
+        (VerdictName::Violated, "seen and allowed"),
+        (VerdictName::Inconclusive, "not shown either way"),
+        (VerdictName::NotApplicable, "not applicable"),
+    ];
+    let parts = kinds.into_iter().filter_map(|(verdict, words)| {
+        let number = folded.iter().filter(|invariant| invariant.verdict == verdict).count();
+        (number > 0).then(|| format!("{number} {words}"))
+    });
+    format!("{} (--verbose)", parts.collect::<Vec<_>>().join(" · "))
 }
 
 /// Whether a quiet report shows it too.

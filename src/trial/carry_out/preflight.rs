@@ -1,0 +1,55 @@
+//! Before the signal: what each of the target's processes would do with it.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::model::event::EventKind;
+use crate::model::time::Nanos;
+use crate::observe::dispositions::dispositions;
+use crate::observe::sockets::SocketWatch;
+use crate::target::tree::socket_inodes;
+
+use super::Course;
+
+/// So long before the signal it is looked what the processes would do with it: after the clients'
+/// last starts, and out of the way of the look at their connections.
+const BEFORE_SIGNAL: Duration = Duration::from_millis(25);
+impl Course<'_> {
+    /// Writes down what each process would do with the signal: while the target runs, since one
+    /// that is held still waits for nothing.
+    pub(super) fn note_dispositions(&mut self) {
+        let Some(planned) = self.trial.signals.first() else { return };
+        let launched = &mut self.started.launched;
+        let leader = launched.leader().pid;
+        let alive: Vec<u32> = launched.family().alive().iter().map(|id| id.pid).collect();
+        let listeners = holders(self.found.address, &alive);
+        let processes = dispositions(alive, planned.signal, leader, &listeners);
+        self.recorder.record(EventKind::Dispositions { processes });
+    }
+
+    /// The same, shortly before a signal that is planned for an instant: handlers may be installed
+    /// late.
+    pub(super) async fn note_dispositions_before(&mut self, at: Nanos) {
+        let left = at.since(self.recorder.now());
+        let followed = self.followed.clone();
+        tokio::select! {
+            () = sleep(left.saturating_sub(BEFORE_SIGNAL)) => self.note_dispositions(),
+            _ = followed.ended() => {}
+        }
+    }
+}
+
+/// Those of the processes that hold a socket which listens on this port.
+fn holders(server: SocketAddr, processes: &[u32]) -> BTreeSet<u32> {
+    let listening = SocketWatch::new().and_then(|mut watch| watch.listening()).unwrap_or_default();
+    let inodes: BTreeSet<u32> = listening
+        .into_iter()
+        .filter(|listening| listening.address.port() == server.port())
+        .map(|listening| listening.inode)
+        .collect();
+    let holds = |pid: &u32| !socket_inodes(*pid).is_disjoint(&inodes);
+    processes.iter().copied().filter(holds).collect()
+}

@@ -1,0 +1,91 @@
+//! The signal, from its order to the news that it was sent.
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::model::plan::{PlannedSignal, SignalTo};
+use crate::model::time::Nanos;
+use crate::target::launch::{Followed, Launched};
+use crate::trial::error::{TrialError, harness};
+use crate::trial::interrupt::Interrupt;
+use crate::trial::signaller::{Order, Recipient, notice, send_from_thread};
+
+use super::Course;
+
+/// A signal that was ordered.
+pub(super) struct Ordered {
+    told: oneshot::Receiver<std::io::Result<Nanos>>,
+    /// It is not sent before this instant.
+    at: Nanos,
+}
+
+impl Course<'_> {
+    /// Orders the signal for an instant; as soon as possible where none is given.
+    pub(super) fn order(
+        &mut self,
+        planned: &PlannedSignal,
+        at: Option<Nanos>,
+    ) -> Result<Ordered, TrialError> {
+        let to = recipient(planned.to, &self.started.launched, &self.followed)
+            .map_err(harness("take hold of the process to signal"))?;
+        let connections = self.trial.load.connections;
+        let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
+        let at = at.unwrap_or_else(soon);
+        let order = Order {
+            signal: planned.signal,
+            at,
+            to,
+            server: self.found.address,
+            open: self.clients.open_connections(),
+            connections,
+            over: self.over.clone(),
+        };
+        let told = send_from_thread(order, self.recorder.clone())
+            .map_err(harness("start the thread that sends the signal"))?;
+        Ok(Ordered { told, at })
+    }
+
+    /// Waits until the signal is sent, to a process that has lived until then.
+    pub(super) async fn wait_for_signal(
+        &mut self,
+        mut ordered: Ordered,
+        interrupt: &Interrupt,
+    ) -> Result<(), TrialError> {
+        let followed = self.followed.clone();
+        tokio::select! {
+            biased;
+            () = interrupt.wait() => return Err(TrialError::Interrupted),
+            sent = &mut ordered.told => return self.was_sent(sent).await,
+            _ = followed.ended() => {}
+        }
+        // Signals can be sent to a process that has ended, as long as its parent has not asked
+        // how; so the time tells which came first.
+        if self.recorder.now() < ordered.at {
+            return Err(self.ended_early().await);
+        }
+        let sent = ordered.told.await;
+        self.was_sent(sent).await
+    }
+
+    async fn was_sent(
+        &mut self,
+        sent: Result<std::io::Result<Nanos>, oneshot::error::RecvError>,
+    ) -> Result<(), TrialError> {
+        match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                Err(self.ended_early().await)
+            }
+            Err(error) => Err(harness("send the signal")(error)),
+        }
+    }
+}
+
+/// Who gets the signal: the followed process, or the whole group.
+fn recipient(to: SignalTo, launched: &Launched, followed: &Followed) -> std::io::Result<Recipient> {
+    Ok(match to {
+        SignalTo::Group => Recipient::Group { group: launched.leader().pid },
+        _ => Recipient::Process { pid: followed.pid, handle: followed.handle()? },
+    })
+}

@@ -1,0 +1,58 @@
+//! After the exit: does anything of the target go on?
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::load::prober::probe;
+use crate::model::event::{EventKind, ProbeOutcome};
+use crate::observe::recorder::Recorder;
+use crate::target::tree::command_line;
+
+use super::started::Started;
+
+/// Helper processes of runtimes outlive their parent by 50 to 100 ms, longer on a busy machine;
+/// what lives longer than this after the exit is left behind.
+const GRACE: Duration = Duration::from_secs(1);
+/// Connections begun after the limit are tried for so long, where something is left to take them.
+const LATER: Duration = Duration::from_millis(200);
+
+/// Writes down which processes are left, and whether the port is still taken.
+///
+/// `refused` is when late connections must be refused, and `deadline` when the trial ends.
+pub(super) async fn look_for_leftovers(
+    started: &mut Started,
+    address: SocketAddr,
+    workers: &mut JoinSet<()>,
+    recorder: &Recorder,
+    (refused, deadline): (Instant, Instant),
+) {
+    let exited = Instant::now();
+    let alive = loop {
+        let alive = started.launched.family().alive();
+        if alive.is_empty() || exited.elapsed() > GRACE {
+            break alive;
+        }
+        sleep(Duration::from_millis(5)).await;
+    };
+    for process in &alive {
+        let (pid, command) = (process.pid, command_line(process.pid));
+        recorder.record(EventKind::ProcessLeft { pid, command });
+    }
+    if !alive.is_empty() {
+        // What they were asked for they may still finish, and late connections must have had time
+        // to show whether somebody takes them.
+        let requests = async { while workers.join_next().await.is_some() {} };
+        let _ = timeout_at(deadline, requests).await;
+        sleep_until((refused + LATER).min(deadline)).await;
+    }
+    while probe(address, recorder).await == ProbeOutcome::Established {
+        if exited.elapsed() > GRACE {
+            recorder.record(EventKind::PortLeft { address });
+            break;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}

@@ -1,0 +1,169 @@
+//! Sets a situation up, and sees from outside that it is there.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep};
+
+use crate::load::actor::Actor;
+use crate::load::cast::{Part, Pose};
+use crate::load::clients::{Clients, OpenConnections, Stage, asked};
+use crate::model::event::{EventKind, SocketSeen};
+use crate::model::plan::{Arrivals, LoadShape};
+use crate::observe::sockets::SocketWatch;
+use crate::target::hold::Hold;
+use crate::target::launch::Launched;
+
+/// What has not come about after this time does not come about.
+const LIMIT: Duration = Duration::from_secs(3);
+/// The same where nothing of the target has to run for it.
+const HELD_LIMIT: Duration = Duration::from_secs(1);
+/// Where some of a kind are there, the others get this long to follow.
+const FOLLOW: Duration = Duration::from_millis(50);
+/// How often the kernel is asked meanwhile.
+const TICK: Duration = Duration::from_micros(500);
+/// Clients of the load in which a request in process is looked for.
+const HUNTERS: u16 = 6;
+/// How long a target is left alone between two looks.
+const HUNT_TICK: Duration = Duration::from_millis(1);
+
+/// How a situation came out.
+#[derive(Debug)]
+pub(super) enum Scene {
+    /// It is there; the target may be held still for it.
+    There(Option<Hold>),
+    /// It could not be reached, for this reason.
+    Missed(String),
+}
+
+/// Who sets a situation up.
+pub(super) struct Stagehand<'a> {
+    pub(super) clients: &'a Rc<Clients>,
+    pub(super) launched: &'a mut Launched,
+    pub(super) server: SocketAddr,
+    pub(super) tasks: &'a mut JoinSet<()>,
+    pub(super) watch: SocketWatch,
+}
+
+impl Stagehand<'_> {
+    /// Sets up the connections of a situation, the target held still for those that need it.
+    pub(super) async fn set_up(&mut self, parts: &[Part], hold: bool) -> Scene {
+        let actors: Vec<Actor> =
+            parts.iter().map(|part| Actor::start(*part, self.clients, self.tasks)).collect();
+        if !hold {
+            return match self.wait(&actors, Actor::is_there, LIMIT).await {
+                Ok(()) => Scene::There(None),
+                Err(what) => Scene::Missed(what),
+            };
+        }
+        if let Err(what) = self.wait(&actors, Actor::is_prepared, LIMIT).await {
+            return Scene::Missed(what);
+        }
+        let held = match self.hold() {
+            Ok(held) => held,
+            Err(what) => return Scene::Missed(what),
+        };
+        self.note(&held);
+        self.clients.enter(Stage::Held);
+        match self.wait(&actors, Actor::is_there, HELD_LIMIT).await {
+            Ok(()) => Scene::There(Some(held)),
+            Err(what) => {
+                held.release();
+                self.clients.recorder.record(EventKind::Thawed);
+                Scene::Missed(what)
+            }
+        }
+    }
+
+    /// Catches a request in process where each is answered at once: lets clients ask without a
+    /// pause, holds the target still again and again, and looks what it was doing.
+    pub(super) async fn catch_in_process(&mut self, seed: u64) -> Scene {
+        let shape = LoadShape {
+            connections: HUNTERS,
+            arrivals: Arrivals::Closed { pause: Duration::ZERO },
+            keep_alive_percent: 100,
+            pooled_clients: 0,
+        };
+        self.clients.start(self.tasks, seed, &shape, HUNT_TICK);
+        let until = Instant::now() + LIMIT;
+        while Instant::now() < until {
+            sleep(HUNT_TICK).await;
+            // From another thread: the clients of this one must go on asking until all is still.
+            let mut family = self.launched.family().clone();
+            let held = spawn_blocking(move || Hold::begin(&mut family)).await;
+            let held = match held {
+                Ok(Ok(held)) => held,
+                Ok(Err(error)) => return Scene::Missed(error.to_string()),
+                Err(error) => return Scene::Missed(error.to_string()),
+            };
+            if self.is_processing() {
+                self.note(&held);
+                return Scene::There(Some(held));
+            }
+            held.release();
+        }
+        Scene::Missed(
+            "every request is answered at once, and none was caught in process: name a slower one \
+             (--path)"
+                .into(),
+        )
+    }
+
+    fn hold(&mut self) -> Result<Hold, String> {
+        Hold::begin(self.launched.family()).map_err(|error| error.to_string())
+    }
+
+    fn note(&self, held: &Hold) {
+        let (processes, by, took) = (held.processes, held.by, held.took);
+        self.clients.recorder.record(EventKind::Held { processes, by, took });
+    }
+
+    /// Whether the target has read a request and sent nothing of the response.
+    fn is_processing(&mut self) -> bool {
+        let sockets = self.look();
+        let open = self.clients.open_connections();
+        let open = open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        sockets.iter().any(|socket| {
+            let outstanding = open.get(&socket.connection).and_then(|open| open.outstanding);
+            Pose::InHandler.is_there(Some(socket), outstanding.as_ref(), Default::default())
+        })
+    }
+
+    /// Waits until at least one connection of each kind is as it should be; says which is missing.
+    async fn wait(
+        &mut self,
+        actors: &[Actor],
+        is_right: fn(&Actor, &[SocketSeen], &OpenConnections) -> bool,
+        limit: Duration,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        let mut enough = None;
+        loop {
+            let sockets = self.look();
+            let open = self.clients.open_connections();
+            let (right, wrong): (Vec<&Actor>, Vec<&Actor>) =
+                actors.iter().partition(|actor| is_right(actor, &sockets, &open));
+            let mut kinds = wrong.iter().map(|actor| actor.pose());
+            let missing = kinds.find(|pose| right.iter().all(|actor| actor.pose() != *pose));
+            match missing {
+                None if wrong.is_empty() => return Ok(()),
+                None => {
+                    let since = *enough.get_or_insert_with(Instant::now);
+                    if since.elapsed() > FOLLOW {
+                        return Ok(());
+                    }
+                }
+                Some(pose) if begun.elapsed() > limit => return Err(pose.about().into()),
+                Some(_) => enough = None,
+            }
+            sleep(TICK).await;
+        }
+    }
+
+    fn look(&mut self) -> Vec<SocketSeen> {
+        let asked = asked(&self.clients.open_connections());
+        self.watch.look(self.server, &asked).unwrap_or_default()
+    }
+}
