@@ -9,18 +9,19 @@ use crate::model::verdict::{Finding, Verdict};
 
 /// What a history shows of each invariant, in the order of the catalogue.
 ///
-/// A history in which the harness itself was too late proves nothing, and a check that panics
-/// has shown nothing: both are inconclusive, never a pass.
+/// A history in which the harness itself was too late, or did not bring about what the trial was
+/// for, proves nothing, and a check that panics has shown nothing: all these are inconclusive,
+/// never a pass.
 pub fn judge(history: &History) -> Vec<Finding> {
     judge_by(CATALOGUE, history)
 }
 
 fn judge_by(catalogue: &[&Invariant], history: &History) -> Vec<Finding> {
-    let starved = starved(history);
+    let worthless = starved(history).or_else(|| missed(history));
     catalogue
         .iter()
         .map(|invariant| {
-            let verdict = starved.clone().unwrap_or_else(|| checked(invariant, history));
+            let verdict = worthless.clone().unwrap_or_else(|| checked(invariant, history));
             Finding { invariant: invariant.id, verdict }
         })
         .collect()
@@ -36,6 +37,12 @@ fn starved(history: &History) -> Option<Verdict> {
             human(limit)
         ))
     })
+}
+
+/// The verdict on everything, where the trial was not what it was meant to be.
+fn missed(history: &History) -> Option<Verdict> {
+    let what = history.missed()?;
+    Some(Verdict::inconclusive(format!("the situation could not be reached: {what}")))
 }
 
 fn checked(invariant: &Invariant, history: &History) -> Verdict {
@@ -76,6 +83,20 @@ mod tests {
         }
         let in_time = judge(&lag(50));
         assert!(in_time.iter().any(|f| f.verdict.outcome() == VerdictName::Violated));
+    }
+
+    #[test]
+    fn a_situation_that_was_missed_accuses_nobody_and_says_what_was_missing() {
+        let what = "2 of 4 connections were accepted".to_owned();
+        let story = Story::new().event(-1, EventKind::SituationMissed { what });
+        let history = story.signal().reset_request(-400, 4).exit_code(5, 0).history();
+        for finding in judge(&history) {
+            let reason = inconclusive(finding.verdict);
+            assert_eq!(
+                reason,
+                "the situation could not be reached: 2 of 4 connections were accepted"
+            );
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::model::history::{Exit, History, SignalSent};
 use crate::model::verdict::{Verdict, Violation};
 
-use super::in_process::InProcess;
+use super::fates::Fates;
 use super::wording::{count, ended, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal};
 
@@ -64,10 +64,10 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 
 /// Death by the signal is clean where a handler raised it again after a drain.
 fn died(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
-    let in_process = InProcess::of(history);
+    let in_process = Fates::in_process(history);
     let held = in_process.requests.len();
     if held == 0 {
-        let reason = in_process.only_cut().unwrap_or_else(|| {
+        let reason = in_process.only_cut("in process").unwrap_or_else(|| {
             format!(
                 "{} ended it with nothing in process, so that nothing shows whether a drain came \
                  first",

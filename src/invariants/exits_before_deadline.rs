@@ -4,13 +4,16 @@ use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
-use super::wording::{count, ended, sorted, when};
+use super::deadline::outlived;
+use super::wording::{count, ended, sorted};
 use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "exits-before-deadline",
     fails_when: "Fails when the target is alive at the deadline (--deadline), counted from the \
-                 signal. The harness then kills it, as an orchestrator would.",
+                 signal (or from when a target that was held still was let go on), even if it \
+                 exits once the clients let go of what only they kept open. The harness then kills \
+                 it, as an orchestrator would.",
     why: "After its grace period (10 s in Docker, 30 s in Kubernetes, 90 s in systemd) the \
           orchestrator sends SIGKILL, and everything that the drain was for is lost at once. \
           Until then each instance holds up the deployment.",
@@ -38,24 +41,12 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    let deadline = history.contract().deadline;
-    // A recorded history can be judged under another deadline than it was recorded with, so
-    // the harness's own event decides only where it came late enough.
-    let alive = history
-        .deadline_passed()
-        .filter(|(_, at)| at.since(signal.bracket.before) >= deadline)
-        .map(|(event, at)| (event, format!("was alive {}", when(at, signal))));
-    // The harness may have noticed the exit as late as it was late with everything else.
-    let late = history
-        .exit()
-        .filter(|exit| exit.at.since(signal.bracket.after) > deadline + history.lag())
-        .map(|exit| (exit.event, format!("{} {}", ended(exit.status), when(exit.at, signal))));
-    match (alive.or(late), history.exit()) {
+    match (outlived(history, signal), history.exit()) {
         (Some((event, how)), _) => {
             let message = format!(
                 "process {} {how}; the deadline is {}{}",
                 signal.pid,
-                human(deadline),
+                human(history.contract().deadline),
                 remains(history)
             );
             Verdict::of(1, vec![Violation { message, evidence: sorted([signal.event, event]) }], "")
@@ -69,6 +60,12 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 
 /// What was still there when the harness killed the target.
 fn remains(history: &History) -> String {
+    if let (Some((_, released)), Some(exit)) = (history.clients_released(), history.exit())
+        && exit.at >= released
+    {
+        let after = human(exit.at.since(released));
+        return format!("; it {} {after} after the clients had let go", ended(exit.status));
+    }
     if history.killed().is_none() {
         return String::new();
     }
@@ -117,6 +114,23 @@ mod tests {
             "process 123 was alive 30.0 s after SIGTERM; the deadline is 30.0 s; the harness \
              killed it, with 1 unfinished job"
         );
+    }
+
+    #[test]
+    fn an_exit_that_came_only_when_the_clients_let_go_is_late_all_the_same() {
+        let story = Story::new().signal().event(30_000, EventKind::DeadlinePassed).released(30_001);
+        let message = &violated(verdict(story.exit_code(30_013, 0)))[0].message;
+        assert!(message.ends_with("it exited with status 0 12 ms after the clients had let go"));
+    }
+
+    #[test]
+    fn the_time_in_which_it_was_held_still_is_not_its_own() {
+        let held = || Story::new().held(-5).signal().thawed(1_000);
+        satisfied(verdict(held().exit_code(31_000, 0)));
+        violated(verdict(held().exit_code(31_001, 0)));
+        let alive = |ms| held().event(ms, EventKind::DeadlinePassed).killed(ms + 1);
+        violated(verdict(alive(31_000)));
+        inconclusive(verdict(alive(30_999)));
     }
 
     #[test]

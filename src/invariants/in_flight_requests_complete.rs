@@ -1,10 +1,9 @@
 //! `in-flight-requests-complete`: what the program had read, it answers.
 
 use crate::model::history::{History, SignalSent};
-use crate::model::verdict::{Verdict, Violation};
+use crate::model::verdict::Verdict;
 
-use super::in_process::InProcess;
-use super::wording::{evidence, life};
+use super::fates::{Fates, violations};
 use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
@@ -14,7 +13,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
                  sent (uploading), and the client did not get the expected status with the whole \
                  expected body. Where the kernel can be asked, its view of the server's sockets \
                  says what had been read; elsewhere only what was sent long enough before the \
-                 signal counts.",
+                 signal counts. A request whose client stopped on purpose does not.",
     why: "The program had taken the work on, and the client can't know whether it was done. A \
           payment may be charged and not recorded, or recorded and not confirmed; a POST is not \
           repeated automatically (RFC 9110, section 9.2.2), so each loss is an error that a user \
@@ -46,15 +45,9 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    let in_process = InProcess::of(history);
-    let violations = in_process
-        .lost()
-        .map(|lost| Violation {
-            message: life(history, signal, lost.request, lost.phase),
-            evidence: evidence(history, signal, lost.event, lost.request),
-        })
-        .collect();
-    let if_none = in_process.only_cut().unwrap_or_else(|| INVARIANT.unexercised());
+    let in_process = Fates::in_process(history);
+    let violations = violations(history, signal, in_process.lost());
+    let if_none = in_process.only_cut("in process").unwrap_or_else(|| INVARIANT.unexercised());
     Verdict::of(in_process.requests.len(), violations, &if_none)
 }
 
@@ -84,7 +77,9 @@ mod tests {
         let history = story.exit_code(5, 0).history();
         let violations = violated((INVARIANT.check)(&history));
         assert_eq!(violations.len(), 1);
-        assert!(violations[0].message.ends_with("no response byte; reset 4.0 ms after SIGTERM"));
+        let end = "no response byte; RST +4.0 ms after SIGTERM; 1 other at that level in this \
+                   trial was completed";
+        assert!(violations[0].message.ends_with(end), "{}", violations[0].message);
         assert_eq!(violations[0].evidence.len(), 3, "signal, request and connection");
         assert!(violations[0].evidence.is_sorted());
     }
@@ -102,9 +97,17 @@ mod tests {
     }
 
     #[test]
+    fn a_client_that_stopped_on_purpose_shows_nothing() {
+        let stalled = Story::new().signal().request(-400, 9, RequestEnd::Closed, |request| {
+            request.stalled = true;
+        });
+        inconclusive(verdict(stalled));
+    }
+
+    #[test]
     fn without_an_answer_at_the_deadline_it_is_violated() {
         let open = Story::new().signal().request(-400, 30_002, RequestEnd::Reset, |_| {});
-        let end = "timed-out (not complete at the deadline, 30.0 s after SIGTERM)";
+        let end = "timed-out (not complete at the deadline, +30.0 s after SIGTERM)";
         assert!(message(open.killed_at_deadline()).ends_with(end));
     }
 

@@ -1,5 +1,6 @@
 //! Whether the target's lines tell of jobs at all.
 
+use crate::model::event::EventKind;
 use crate::model::history::History;
 use crate::model::verdict::Verdict;
 
@@ -19,4 +20,12 @@ pub(super) fn missing(history: &History) -> Option<Verdict> {
                 .into(),
         },
     })
+}
+
+/// Whether some lines of jobs are not in the history. They are kept apart from all others, so that
+/// only their own number can be too many.
+pub(super) fn dropped(history: &History) -> bool {
+    let dropped =
+        |kind: &EventKind| matches!(kind, EventKind::OutputDropped { job_lines: 1.., .. });
+    history.first(dropped).is_some()
 }

@@ -74,15 +74,14 @@ fn end_of_target(
     history: &History,
     signal: &SignalSent,
 ) -> Result<(EventIndex, String), &'static str> {
-    // Lines of jobs are kept apart from all others, so that only their own number can be too many.
-    let dropped =
-        |kind: &EventKind| matches!(kind, EventKind::OutputDropped { job_lines: 1.., .. });
-    if history.first(dropped).is_some() {
+    if job_lines::dropped(history) {
         return Err("the target wrote so many lines of jobs that not all of them were kept");
     }
     if let Some((event, at)) = history.deadline_passed() {
         let when = when(at, signal);
-        return Ok((event, format!("the target was killed at the deadline, {when}")));
+        // It may have exited when the clients let go, and then nobody had to kill it.
+        let how = if history.exit().is_some() { "alive" } else { "killed" };
+        return Ok((event, format!("the target was {how} at the deadline, {when}")));
     }
     let Some(exit) = history.exit() else {
         return Err("the trial was broken off before the target's end");
@@ -139,6 +138,13 @@ mod tests {
     fn a_job_that_the_deadline_cut_off_violates_it_and_says_so() {
         let violations = violated(verdict(running().killed_at_deadline()));
         assert!(violations[0].message.contains("killed at the deadline, 30.0 s after SIGTERM"));
+    }
+
+    #[test]
+    fn a_job_that_is_not_over_when_the_clients_let_go_of_the_target_violates_it() {
+        let story = running().event(30_000, EventKind::DeadlinePassed).released(30_001);
+        let violations = violated(verdict(story.exit_code(30_012, 0)));
+        assert!(violations[0].message.contains("the target was alive at the deadline, 30.0 s"));
     }
 
     #[test]

@@ -7,10 +7,12 @@
 use crate::model::history::{History, SignalSent};
 use crate::model::verdict::{Profile, Severity, Verdict};
 
+mod deadline;
+mod dispositions;
 mod exit_status_is_clean;
 mod exits_before_deadline;
+mod fates;
 mod in_flight_requests_complete;
-mod in_process;
 mod job_lines;
 mod jobs_finish;
 mod new_connections_are_refused;

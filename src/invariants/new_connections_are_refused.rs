@@ -13,7 +13,7 @@ use super::{Counts, Invariant, Severities, given_signal};
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "new-connections-are-refused",
     fails_when: "Fails when a connection that was begun later than --refuse-within after the \
-                 signal is accepted, whether or not it is served, even by the kernel alone for a \
+                 signal (and after --lame-duck, where that is given) is accepted, whether or not it is served, even by the kernel alone for a \
                  server that accepts nothing more; or when, after connections had been refused \
                  twice in a row, a later one is accepted again. An attempt that gets no answer at \
                  all counts for neither side.",
@@ -36,8 +36,9 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           TcpListener before you wait. Node http and Express: server.close() at once and not \
           after a pause. uvicorn closes it at its next tick (100 ms); gunicorn and other \
           pre-fork servers may hold it until their workers are gone, so keep --graceful-timeout \
-          short or allow for it with --refuse-within. nginx: QUIT closes the listeners at once. Behind a load balancer that \
-          deregisters late, a pause before the close is right: declare it with --refuse-within.",
+          short or allow for it with --refuse-within. nginx: QUIT closes the listeners at once. \
+          Behind a load balancer that deregisters late, a pause before the close is right: \
+          declare it with --lame-duck.",
     needs: "connections begun after the signal while the target drains: name a slower endpoint \
             (--path '/report?ms=900'), so that the drain outlasts --refuse-within",
     counts: Counts { one: "attempt", many: "attempts", failed: "taken", has_rate: false },
@@ -47,7 +48,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
     let attempts = history.late_connects();
-    let limit = signal.bracket.after + history.contract().refuse_within;
+    let limit = signal.felt + history.contract().refused_after();
     let refusals = refused_twice(&attempts);
     let uses = first_uses(history, &attempts);
     let mut exercised = 0;
@@ -114,7 +115,7 @@ fn violation(
         Some(id) => format!("connection {id}"),
         None => "a connection".into(),
     };
-    let limit = human(history.contract().refuse_within);
+    let limit = human(history.contract().refused_after());
     let rule = match again {
         Some([_, second]) => format!(
             "{} after two had been refused in a row",
@@ -172,7 +173,10 @@ fn fate(
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Story, inconclusive, satisfied, violated};
+    use std::time::Duration;
+
     use super::*;
+    use crate::model::contract::Contract;
     use crate::model::event::ProbeOutcome::{Established, Failed, Refused, TimedOut};
 
     fn verdict(story: Story) -> Verdict {
@@ -205,6 +209,18 @@ mod tests {
             "a connection, begun 501 ms after SIGTERM, was accepted (the limit is 500 ms); the \
              probe closed it at once"
         );
+    }
+
+    #[test]
+    fn the_limit_is_counted_from_when_the_target_could_act_and_from_its_window() {
+        let held = || Story::new().held(-5).signal().thawed(150);
+        violated(verdict(held().probe(651, Established)));
+        inconclusive(verdict(held().probe(650, Established)));
+        let window = |contract: &mut Contract| contract.lame_duck = Some(Duration::from_secs(5));
+        let lame = || Story::new().signal().promising(window);
+        inconclusive(verdict(lame().probe(5_500, Established)));
+        let message = message(lame().probe(5_501, Established));
+        assert!(message.contains("(the limit is 5.50 s)"), "{message}");
     }
 
     #[test]

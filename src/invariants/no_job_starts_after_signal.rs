@@ -43,7 +43,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     }
     let jobs = history.jobs();
     // A line is dated by when the harness read it, which may be late by as much as it was itself.
-    let limit = signal.bracket.after + history.contract().jobs_stop_within + history.lag();
+    let limit = signal.felt + history.contract().jobs_stop_within + history.lag();
     let late = jobs.iter().filter(|job| job.start_known && job.started > limit);
     let (timely, buffered): (Vec<_>, Vec<_>) =
         late.partition(|job| is_written_at_once(history.events(), signal, job));
@@ -107,6 +107,13 @@ mod tests {
             violations[0].message,
             "job 7 started 1.20 s after SIGTERM (the limit is 500 ms)"
         );
+    }
+
+    #[test]
+    fn the_time_in_which_the_target_was_held_still_does_not_count() {
+        let held = || Story::new().held(-5).signal().thawed(1_000).exit_code(1_900, 0);
+        satisfied(verdict(held().line(1_500, "job id=7 started")));
+        violated(verdict(held().line(1_501, "job id=7 started")));
     }
 
     #[test]

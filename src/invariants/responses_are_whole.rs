@@ -1,11 +1,10 @@
 //! `responses-are-whole`: a response that begins also ends.
 
-use crate::model::event::{EventIndex, Framing, Request, RequestEnd};
+use crate::model::event::{Framing, Request, RequestEnd};
 use crate::model::history::{History, Outcome, SignalSent};
-use crate::model::phase::Phase;
-use crate::model::verdict::{Verdict, Violation};
+use crate::model::verdict::Verdict;
 
-use super::wording::{evidence, life};
+use super::fates::{Fate, violations};
 use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
@@ -13,7 +12,8 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     fails_when: "Fails when a response that began, at any time of the trial, ended short or \
                  wrong: closed or reset before the length or the last chunk that it announced, or \
                  seemingly complete with a body that is not the expected one. A whole response \
-                 with another status is whole.",
+                 with another status is whole, and one that its client stopped reading on purpose \
+                 does not count.",
     why: "A lost answer is at least seen as lost. Half an answer may be taken for a whole one: a \
           body that only the end of the connection delimits looks complete when it is cut, and \
           so does a handler's empty 200. Such a file is stored, cached and parsed, and nobody \
@@ -44,50 +44,35 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    let shown: Vec<Shown<'_>> = history
+    let shown: Vec<Fate<'_>> = history
         .phased_requests()
         .filter(|(_, request, _)| is_shown(history, request))
-        .map(|(event, request, phase)| Shown::new(history, event, request, phase))
+        .map(|(event, request, phase)| Fate {
+            event,
+            request,
+            phase,
+            outcome: history.outcome(request),
+        })
         // What was over when the signal came is not the shutdown's fault.
-        .filter(|shown| !shown.is_broken() || shown.request.ended > signal.bracket.before)
+        .filter(|shown| !is_broken(shown) || shown.request.ended > signal.bracket.before)
         .filter(|shown| shown.outcome != Outcome::Unverifiable)
         .collect();
-    let is_unusual = |broken: &&Shown<'_>| {
+    let is_unusual = |broken: &&Fate<'_>| {
         let template = broken.request.template;
         let of_template = || shown.iter().filter(|shown| shown.request.template == template);
         let alike = of_template().filter(|shown| shown.outcome == broken.outcome).count() as u64;
         let all = of_template().filter(|shown| shown.request.ended > signal.bracket.before).count();
         !history.fails_anyway(template, broken.outcome, alike, all as u64)
     };
-    let violations: Vec<_> = shown
-        .iter()
-        .filter(|shown| shown.is_broken())
-        .filter(is_unusual)
-        .map(|broken| Violation {
-            message: life(history, signal, broken.request, broken.phase),
-            evidence: evidence(history, signal, broken.event, broken.request),
-        })
-        .collect();
-    let whole = shown.iter().filter(|shown| !shown.is_broken()).count();
+    let broken = shown.iter().filter(|shown| is_broken(shown)).filter(is_unusual);
+    let violations = violations(history, signal, broken);
+    let whole = shown.iter().filter(|shown| !is_broken(shown)).count();
     Verdict::of(whole + violations.len(), violations, &INVARIANT.unexercised())
 }
 
-/// A response whose wholeness the client could see.
-struct Shown<'h> {
-    event: EventIndex,
-    request: &'h Request,
-    phase: Phase,
-    outcome: Outcome,
-}
-
-impl<'h> Shown<'h> {
-    fn new(history: &History, event: EventIndex, request: &'h Request, phase: Phase) -> Self {
-        Self { event, request, phase, outcome: history.outcome(request) }
-    }
-
-    fn is_broken(&self) -> bool {
-        matches!(self.outcome, Outcome::Truncated | Outcome::Corrupt | Outcome::Reset)
-    }
+/// Whether a response that began ended short or wrong.
+fn is_broken(shown: &Fate<'_>) -> bool {
+    matches!(shown.outcome, Outcome::Truncated | Outcome::Corrupt | Outcome::Reset)
 }
 
 /// Whether the target gave a response whose wholeness the client could see.
@@ -95,7 +80,10 @@ fn is_shown(history: &History, request: &Request) -> bool {
     let killed = history.killed().is_some_and(|(_, at)| request.ended >= at);
     let ended_by_target =
         !killed && !matches!(request.end, RequestEnd::Abandoned | RequestEnd::TimedOut);
-    request.first_byte.is_some() && ended_by_target && can_be_compared(history, request)
+    request.first_byte.is_some()
+        && ended_by_target
+        && !request.stalled
+        && can_be_compared(history, request)
 }
 
 /// A body that ends where its connection does shows a cut only beside a known body.
@@ -190,6 +178,7 @@ mod tests {
 
     #[test]
     fn what_the_client_or_the_harness_ended_is_not_counted() {
+        inconclusive(verdict(begun(RequestEnd::Closed, |request| request.stalled = true)));
         inconclusive(verdict(begun(RequestEnd::TimedOut, |_| {})));
         inconclusive(verdict(begun(RequestEnd::Abandoned, |_| {})));
         inconclusive(verdict(begun(RequestEnd::Reset, |_| {}).killed(9)));

@@ -7,8 +7,9 @@ use crate::model::history::{ConnectAttempt, Exit, History, Outcome, SignalSent};
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Verdict, Violation};
 
-use super::in_process::InProcess;
-use super::wording::{count, ended, sorted, when};
+use super::dispositions::explained;
+use super::fates::Fates;
+use super::wording::{count, ended, when};
 use super::{Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
@@ -66,7 +67,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 
 /// Instants that are later than this saw a target that had its time to refuse connections.
 fn limit(history: &History, signal: &SignalSent) -> Nanos {
-    signal.bracket.after + history.contract().refuse_within
+    signal.felt + history.contract().refused_after()
 }
 
 /// The signal ended the process that the harness follows, and the server was another.
@@ -92,7 +93,7 @@ fn served_on(
         when(exit.at, signal),
         count(served.len(), "request"),
     );
-    Some(Violation { message, evidence: sorted([signal.event, exit.event, *first, left]) })
+    Some(explained(history, signal, message, [exit.event, *first, left]))
 }
 
 /// The requests on connections that were begun later than `since`, and how they ended.
@@ -122,10 +123,10 @@ fn served(requests: &[(EventIndex, Outcome)]) -> Vec<EventIndex> {
 /// The signal ended the target: by the default action, or because a handler raised it again
 /// after a drain. Only what became of the requests tells one from the other.
 fn died(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
-    let in_process = InProcess::of(history);
+    let in_process = Fates::in_process(history);
     let held = in_process.requests.len();
     if held == 0 {
-        return Verdict::inconclusive(in_process.only_cut().unwrap_or_else(|| {
+        return Verdict::inconclusive(in_process.only_cut("in process").unwrap_or_else(|| {
             format!(
                 "{} ended process {} with nothing in process, so that nothing shows whether it \
                  was handled; it needs {}",
@@ -144,19 +145,19 @@ fn died(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
              (--path '/report?ms=900')",
             signal.signal,
             exit.pid,
-            human(exit.at.since(signal.bracket.after)),
+            human(exit.at.since(signal.felt)),
         ));
     }
     let none = if held == 1 { "which was not completed" } else { "none of which was completed" };
-    let after = human(exit.at.since(signal.bracket.after));
+    let after = human(exit.at.since(signal.felt));
     let message = format!(
         "{} ended process {} after {after} with {} in process, {none}",
         signal.signal,
         exit.pid,
         count(held, "request"),
     );
-    let evidence = sorted([signal.event, exit.event].into_iter().chain(lost));
-    Verdict::of(1, vec![Violation { message, evidence }], "")
+    let evidence = [exit.event].into_iter().chain(lost);
+    Verdict::of(1, vec![explained(history, signal, message, evidence)], "")
 }
 
 /// The target was alive at the deadline: it ignored the signal, or it handled it and hung.
@@ -179,7 +180,7 @@ fn outlived(
         return Verdict::inconclusive(format!(
             "the target was alive at the deadline, and no connection begun more than {} after {} \
              shows whether it had noticed the signal",
-            human(history.contract().refuse_within),
+            human(history.contract().refused_after()),
             signal.signal,
         ));
     };
@@ -193,14 +194,14 @@ fn outlived(
          {} on them served, and process {} was alive at the deadline, {}",
         signal.signal,
         count(accepted.len(), "connection"),
-        human(history.contract().refuse_within),
+        human(history.contract().refused_after()),
         count(served.len(), "request"),
         signal.pid,
         when(deadline, signal),
     );
     let shown = served.first().copied().unwrap_or(first.event);
-    let evidence = sorted([signal.event, first.event, shown, deadline_event]);
-    Verdict::of(1, vec![Violation { message, evidence }], "")
+    let evidence = [first.event, shown, deadline_event];
+    Verdict::of(1, vec![explained(history, signal, message, evidence)], "")
 }
 
 /// The verdict where connections are still accepted and the requests on them are not served:
@@ -219,7 +220,7 @@ fn unserved(outcomes: &[(EventIndex, Outcome)]) -> Verdict {
 mod tests {
     use super::super::testing::{Story, inconclusive, satisfied, violated};
     use super::*;
-    use crate::model::event::{ProbeOutcome, RequestEnd};
+    use crate::model::event::{Disposition, ProbeOutcome, ProcessSeen, RequestEnd};
     use crate::model::signal::Signal;
 
     fn verdict(story: Story) -> Verdict {
@@ -242,6 +243,40 @@ mod tests {
              completed"
         );
         assert_eq!(violations[0].evidence.len(), 4);
+    }
+
+    #[test]
+    fn what_the_process_would_do_with_the_signal_explains_it() {
+        let processes = vec![ProcessSeen {
+            pid: 123,
+            name: "python".into(),
+            leader: true,
+            listener: true,
+            disposition: Disposition::Default,
+        }];
+        let story = Story::new().event(-1, EventKind::Dispositions { processes }).signal();
+        let violation =
+            violated(verdict(story.reset_request(-400, 2).exit_signal(3, Signal::TERM))).remove(0);
+        let end = "; process 123 (python) had the default action for SIGTERM: no handler";
+        assert!(violation.message.ends_with(end), "{}", violation.message);
+        assert_eq!(violation.evidence.len(), 4, "look, signal, request and exit");
+    }
+
+    #[test]
+    fn what_completes_right_after_a_pause_may_have_been_on_its_way() {
+        let held = |ended| {
+            let story = Story::new().held(-5).signal().thawed(500).completed_request(-400, ended);
+            verdict(story.exit_signal(700, Signal::TERM))
+        };
+        inconclusive(held(600));
+        satisfied(held(601));
+    }
+
+    #[test]
+    fn an_exit_that_came_when_the_clients_let_go_shows_a_handler() {
+        let story = Story::new().signal().probe(600, ProbeOutcome::Established);
+        let story = story.event(30_000, EventKind::DeadlinePassed).released(30_001);
+        satisfied(verdict(story.exit_code(30_012, 0)));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
 use crate::model::event::{
-    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, Probe,
-    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen, Stream,
+    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, HeldBy, Probe,
+    ProbeOutcome, Readiness, ReadinessProbe, Request, RequestEnd, Snapshot, SocketSeen, Stream,
 };
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
@@ -27,11 +27,13 @@ fn instant(ms: i64) -> Nanos {
     if ms > 0 { AFTER + distance } else { BEFORE - distance }
 }
 
-/// A history in the making. Each request has a connection of its own, with the same number.
+/// A history in the making. Requests and connections are counted, each from 1, so that where each
+/// request has a connection of its own, both have the same number.
 pub(crate) struct Story {
     contract: Contract,
     events: Vec<Event>,
     requests: u32,
+    connections: u32,
 }
 
 impl Story {
@@ -47,7 +49,7 @@ impl Story {
             jobs: JobPatterns::usual(),
             ..Contract::default()
         };
-        Self { contract, events: Vec::new(), requests: 0 }
+        Self { contract, events: Vec::new(), requests: 0, connections: 0 }
             .event(-9_000, EventKind::Spawned { pid: PID })
             .line(-8_900, "listening")
     }
@@ -75,21 +77,70 @@ impl Story {
             .stamped(AFTER, EventKind::SignalSent { signal })
     }
 
-    /// A request of 118 bytes, as the caller has it; answered as expected where it is complete.
+    /// The target is held still.
+    pub(crate) fn held(self, ms: i64) -> Self {
+        let (by, took) = (HeldBy::Stop, Duration::from_millis(1));
+        self.event(ms, EventKind::Held { processes: 1, by, took })
+    }
+
+    /// The target is let go on.
+    pub(crate) fn thawed(self, ms: i64) -> Self {
+        self.event(ms, EventKind::Thawed)
+    }
+
+    /// The clients let go of what only they keep open.
+    pub(crate) fn released(self, ms: i64) -> Self {
+        self.event(ms, EventKind::ClientsReleased)
+    }
+
+    /// A connection, for requests of its own or none.
+    pub(crate) fn connection(mut self, started_ms: i64, ended_ms: i64, end: ConnectionEnd) -> Self {
+        self.connections += 1;
+        let (started, ended) = (instant(started_ms), instant(ended_ms));
+        let life = Connection {
+            connection: self.connections,
+            local_port: Some(40_000),
+            started,
+            established: Some(started),
+            ended,
+            end,
+        };
+        self.event(ended_ms, EventKind::Connection(life))
+    }
+
+    /// A request of 118 bytes on a connection of its own, which ends with it.
     pub(crate) fn request(
+        self,
+        started_ms: i64,
+        ended_ms: i64,
+        end: RequestEnd,
+        change: impl FnOnce(&mut Request),
+    ) -> Self {
+        let its_end = match end {
+            RequestEnd::Reset => ConnectionEnd::ResetByServer,
+            RequestEnd::Closed => ConnectionEnd::ClosedByServer,
+            _ => ConnectionEnd::ClosedByClient,
+        };
+        let story = self.connection(started_ms, ended_ms, its_end);
+        let connection = story.connections;
+        story.request_on(connection, started_ms, ended_ms, end, change)
+    }
+
+    /// A request on a connection, as the caller has it; answered as expected where it is complete.
+    pub(crate) fn request_on(
         mut self,
+        connection: u32,
         started_ms: i64,
         ended_ms: i64,
         end: RequestEnd,
         change: impl FnOnce(&mut Request),
     ) -> Self {
         self.requests += 1;
-        let number = self.requests;
         let (started, ended) = (instant(started_ms), instant(ended_ms));
         let answered = end == RequestEnd::Complete;
         let mut request = Request {
-            request: number,
-            connection: number,
+            request: self.requests,
+            connection,
             template: 0,
             head_bytes: 118,
             total_bytes: 118,
@@ -116,24 +167,7 @@ impl Story {
             request.body = BodySeen { length: 4, sha256_prefix: 7, digest_matches: None };
         }
         change(&mut request);
-        let end = match end {
-            RequestEnd::Reset => ConnectionEnd::ResetByServer,
-            RequestEnd::Closed => ConnectionEnd::ClosedByServer,
-            _ => ConnectionEnd::ClosedByClient,
-        };
-        let established = Some(started);
-        let local_port = Some(40_000);
-        self.event(ended_ms, EventKind::Request(request)).event(
-            ended_ms,
-            EventKind::Connection(Connection {
-                connection: number,
-                local_port,
-                started,
-                established,
-                ended,
-                end,
-            }),
-        )
+        self.event(ended_ms, EventKind::Request(request))
     }
 
     /// A request that is answered as expected.
@@ -159,6 +193,13 @@ impl Story {
     pub(crate) fn probe(self, started_ms: i64, outcome: ProbeOutcome) -> Self {
         let (started, ended) = (instant(started_ms), instant(started_ms + 1));
         self.event(started_ms + 1, EventKind::Probe(Probe { started, ended, outcome }))
+    }
+
+    /// A question to the readiness endpoint, one millisecond long.
+    pub(crate) fn readiness(self, started_ms: i64, outcome: Readiness) -> Self {
+        let (started, ended) = (instant(started_ms), instant(started_ms + 1));
+        let probe = ReadinessProbe { started, ended, outcome };
+        self.event(started_ms + 1, EventKind::ReadinessProbe(probe))
     }
 
     /// The target writes a line.

@@ -1,5 +1,7 @@
 //! Facts in words: when something was, how a process ended, and the life of a request.
 
+use std::collections::BTreeMap;
+
 use crate::model::event::{EventIndex, ExitStatus, Framing, Request, RequestEnd};
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
@@ -52,8 +54,8 @@ pub(super) fn sorted(events: impl IntoIterator<Item = EventIndex>) -> Vec<EventI
     events
 }
 
-/// The life of a request in one line: what was sent, who held it at the signal, what came back,
-/// and how it ended.
+/// The life of a request in one line: when its connection began and what was sent, seen from the
+/// signal; who held it at the signal, what came back, and how it ended.
 pub(super) fn life(
     history: &History,
     signal: &SignalSent,
@@ -61,24 +63,74 @@ pub(super) fn life(
     phase: Phase,
 ) -> String {
     let name = &history.contract().requests[usize::from(request.template)].name;
+    let (_, connection) = history.connection_of(request);
+    let connected = connection.established.unwrap_or(connection.started);
     format!(
-        "{name} on connection {}: {}{}, {}; {}",
+        "{name} on connection {}: connected {}, {}{}, {}; {}{}",
         request.connection,
+        offset(connected, signal),
         sent(request, signal),
         held(history, signal, request, phase),
         response(history, request),
         end(history, signal, request),
+        pause(history),
     )
+}
+
+/// What became of the other requests that were where this one was, as a clause to append: it tells
+/// a rule from an exception.
+pub(super) fn others(history: &History, event: EventIndex, phase: Phase) -> String {
+    let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
+    for (other, request, at) in history.phased_requests() {
+        if other != event && at == phase && !request.stalled {
+            *ends.entry(history.outcome(request).name()).or_default() += 1;
+        }
+    }
+    let mut ends: Vec<(&str, usize)> = ends.into_iter().collect();
+    ends.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    let all: usize = ends.iter().map(|(_, number)| number).sum();
+    let mut list: Vec<_> = ends.iter().map(|(name, number)| format!("{number} {name}")).collect();
+    if let (Some(first), Some((name, number))) = (list.first_mut(), ends.first()) {
+        *first = format!("{number} were {name}");
+    }
+    match all {
+        0 => String::new(),
+        1 => format!("; 1 other at that level in this trial was {}", ends[0].0),
+        _ => format!("; of {all} others at that level in this trial {}", list.join(", ")),
+    }
+}
+
+/// An instant seen from the signal: `+4.1 ms`, `-412 ms`.
+fn offset(at: Nanos, signal: &SignalSent) -> String {
+    let bracket = signal.bracket;
+    if at <= bracket.before {
+        format!("-{}", human(bracket.before.since(at)))
+    } else {
+        format!("+{}", human(at.since(bracket.after)))
+    }
+}
+
+/// The same where the signal was not named yet: `+4.1 ms after SIGTERM`.
+fn ending(at: Nanos, signal: &SignalSent) -> String {
+    let sign = if at >= signal.bracket.after { "+" } else { "" };
+    format!("{sign}{}", when(at, signal))
+}
+
+/// That the target could not act at once, where it was held still.
+fn pause(history: &History) -> String {
+    history.pause().map_or_else(String::new, |pause| {
+        format!(", the target held still for {} after the signal", human(pause))
+    })
 }
 
 fn sent(request: &Request, signal: &SignalSent) -> String {
     let (head, total) = (request.head_bytes, request.total_bytes);
     match (request.sent, request.head_sent) {
-        (Some(at), _) => format!("sent {total} B {}", when(at, signal)),
+        (Some(at), _) => format!("sent {total} B {}", offset(at, signal)),
         (None, Some(at)) => {
-            format!("sent its head of {head} B {} and not all of its body", when(at, signal))
+            format!("sent its head of {head} B {} and not all of its body", offset(at, signal))
         }
-        (None, None) => format!("begun {} and never wholly sent", when(request.started, signal)),
+        (None, None) => format!("begun {} and never wholly sent", offset(request.started, signal)),
     }
 }
 
@@ -132,11 +184,12 @@ fn response(history: &History, request: &Request) -> String {
 fn end(history: &History, signal: &SignalSent, request: &Request) -> String {
     let outcome = history.outcome(request);
     let name = outcome.name();
-    let when = when(request.ended, signal);
+    let when = ending(request.ended, signal);
     let expected = history.contract().requests[usize::from(request.template)].status;
     let status = request.status.unwrap_or_default();
     match outcome {
-        Outcome::Completed | Outcome::Reset => format!("{name} {when}"),
+        Outcome::Completed => format!("{name} {when}"),
+        Outcome::Reset => format!("RST {when}"),
         Outcome::ClosedWithoutResponse => format!("{name} (FIN) {when}"),
         Outcome::Rejected => format!("{name} with {status} {when}"),
         Outcome::Unverifiable => {
@@ -157,7 +210,7 @@ fn end(history: &History, signal: &SignalSent, request: &Request) -> String {
         Outcome::Corrupt => format!("{name} {when}: the body is not the usual one"),
         Outcome::TimedOut => match history.deadline_passed() {
             Some((_, at)) if request.ended >= at => {
-                format!("{name} (not complete at the deadline, {})", self::when(at, signal))
+                format!("{name} (not complete at the deadline, {})", ending(at, signal))
             }
             _ if request.end == RequestEnd::TimedOut => {
                 format!("{name} (the client waited no longer) {when}")
@@ -184,8 +237,40 @@ mod tests {
         let story = Story::new().signal().reset_request(-412, 4);
         assert_eq!(
             life_of(story),
-            "GET /sleep?ms=900 on connection 1: sent 118 B 412 ms before SIGTERM, read by the \
-             server (inferred from time), no response byte; reset 4.0 ms after SIGTERM"
+            "GET /sleep?ms=900 on connection 1: connected -412 ms, sent 118 B -412 ms, read by \
+             the server (inferred from time), no response byte; RST +4.0 ms after SIGTERM"
+        );
+    }
+
+    #[test]
+    fn a_late_life_begins_after_the_signal() {
+        let life = life_of(Story::new().signal().reset_request(2, 4));
+        assert!(life.contains("connected +2.0 ms, sent 118 B +2.0 ms, no response"), "{life}");
+    }
+
+    #[test]
+    fn that_the_target_was_held_still_is_told() {
+        let held = Story::new().held(-5).reset_request(-412, 154).signal().thawed(150);
+        let end = "RST +154 ms after SIGTERM, the target held still for 150 ms after the signal";
+        assert!(life_of(held).ends_with(end));
+    }
+
+    #[test]
+    fn what_others_did_is_counted_the_most_frequent_first() {
+        let one = || Story::new().signal().reset_request(-400, 4);
+        let others_of = |story: Story| {
+            let history = story.history();
+            let (event, _, phase) = history.phased_requests().next().unwrap();
+            others(&history, event, phase)
+        };
+        assert_eq!(others_of(one()), "");
+        assert_eq!(others_of(one().reset_request(5, 9)), "", "it was at another level");
+        let two = one().completed_request(-300, 500);
+        assert_eq!(others_of(two), "; 1 other at that level in this trial was completed");
+        let four = one().completed_request(-300, 500).completed_request(-300, 500);
+        assert_eq!(
+            others_of(four.reset_request(-300, 9)),
+            "; of 3 others at that level in this trial 2 were completed, 1 reset"
         );
     }
 
@@ -208,7 +293,7 @@ mod tests {
             request.body.length = 1024;
         });
         let life = life_of(cut);
-        let end = "(it was answering), 200 with 1024 of 4096 B of body; truncated (FIN) 9.0 ms";
+        let end = "(it was answering), 200 with 1024 of 4096 B of body; truncated (FIN) +9.0 ms";
         assert!(life.contains(end), "{life}");
     }
 

@@ -32,6 +32,7 @@ pub struct History {
     signal: Option<SignalSent>,
     killed: Option<(EventIndex, Nanos)>,
     deadline_passed: Option<(EventIndex, Nanos)>,
+    clients_released: Option<(EventIndex, Nanos)>,
     baseline: Baseline,
 }
 
@@ -153,6 +154,7 @@ impl History {
             signal,
             killed: first(&events, |kind| matches!(kind, EventKind::Killed { .. })),
             deadline_passed: first(&events, |kind| matches!(kind, EventKind::DeadlinePassed)),
+            clients_released: first(&events, |kind| matches!(kind, EventKind::ClientsReleased)),
             baseline,
             events,
         };
@@ -244,6 +246,11 @@ impl History {
         self.deadline_passed
     }
 
+    /// When the clients gave up what only they kept open, the target having outlived its deadline.
+    pub fn clients_released(&self) -> Option<(EventIndex, Nanos)> {
+        self.clients_released
+    }
+
     /// The first event of a kind.
     pub fn first(&self, is: impl Fn(&EventKind) -> bool) -> Option<(EventIndex, Nanos)> {
         first(&self.events, is)
@@ -259,6 +266,14 @@ impl History {
         let signal = self.signal();
         self.requests().filter_map(move |(index, request)| {
             Some((index, request, self.phase(request, signal?.bracket)))
+        })
+    }
+
+    /// Every connection, with the event that holds it.
+    pub fn connections(&self) -> impl Iterator<Item = (EventIndex, &Connection)> {
+        self.indexed().filter_map(|(index, event)| match &event.kind {
+            EventKind::Connection(connection) => Some((index, connection)),
+            _ => None,
         })
     }
 
@@ -331,16 +346,21 @@ impl History {
         self.baseline.is_usual((template, outcome), failed, all)
     }
 
-    /// Whether it was the harness that ended a request, and before the deadline: it killed what
-    /// an exited process had left behind, or the trial was broken off. How the target would have
-    /// ended it is then unknown, and accuses nobody.
+    /// Whether it was the harness that ended a request: before the deadline, where it killed what
+    /// an exited process had left behind or the trial was broken off; or at the deadline, where
+    /// its client had stopped on purpose and then let go. How the target would have ended it is
+    /// then unknown, and accuses nobody.
     pub fn cut_by_harness(&self, request: &Request) -> bool {
         let abandoned = request.end == RequestEnd::Abandoned;
         let killed = self.killed().is_some_and(|(_, at)| request.ended >= at);
         if !(abandoned || killed) || self.outcome(request) != Outcome::TimedOut {
             return false;
         }
-        let deadline = self.signal().map(|sent| sent.bracket.before + self.contract().deadline);
+        // Only what the clients themselves kept open is released.
+        if request.stalled && self.clients_released().is_some_and(|(_, at)| request.ended >= at) {
+            return true;
+        }
+        let deadline = self.signal().map(|sent| sent.felt + self.contract().deadline);
         let passed = self.deadline_passed().map(|(_, at)| at);
         !deadline.into_iter().chain(passed).any(|end_of_its_time| request.ended >= end_of_its_time)
     }
