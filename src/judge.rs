@@ -58,13 +58,15 @@ mod tests {
 
     use super::*;
     use crate::invariants::testing::{Story, inconclusive};
-    use crate::model::event::EventKind;
+    use crate::model::event::{EventKind, RequestEnd};
     use crate::model::verdict::VerdictName;
 
     #[test]
     fn each_invariant_has_a_finding_in_the_order_of_the_catalogue() {
-        let history =
-            Story::new().signal().completed_request(-400, 500).exit_code(501, 0).history();
+        let story = Story::new().signal().request(-400, 500, RequestEnd::Complete, |request| {
+            request.close_announced = true;
+        });
+        let history = story.exit_code(501, 0).history();
         let findings = judge(&history);
         let ids: Vec<_> = findings.iter().map(|finding| finding.invariant).collect();
         assert_eq!(ids, CATALOGUE.iter().map(|invariant| invariant.id).collect::<Vec<_>>());

@@ -104,8 +104,19 @@ pub(super) fn violations<'h>(
     signal: &SignalSent,
     lost: impl Iterator<Item = &'h Fate<'h>>,
 ) -> Vec<Violation> {
+    violations_with(history, signal, lost, |_| String::new())
+}
+
+/// The same, with a remark on each life.
+pub(super) fn violations_with<'h>(
+    history: &History,
+    signal: &SignalSent,
+    lost: impl Iterator<Item = &'h Fate<'h>>,
+    remark: impl Fn(&Fate<'_>) -> String,
+) -> Vec<Violation> {
     let violation = |(number, lost): (usize, &Fate<'_>)| {
         let mut message = life(history, signal, lost.request, lost.phase);
+        message += &remark(lost);
         if number == 0 {
             message += &others(history, lost.event, lost.phase);
         }

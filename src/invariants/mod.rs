@@ -7,19 +7,30 @@
 use crate::model::history::{History, SignalSent};
 use crate::model::verdict::{Profile, Severity, Verdict};
 
+mod close_is_announced;
 mod deadline;
+mod delivered_requests_complete;
 mod dispositions;
+mod drain_keeps_its_latency;
 mod exit_status_is_clean;
 mod exits_before_deadline;
 mod fates;
+mod idle;
+mod idle_connections_are_released;
+mod idle_exit_is_prompt;
 mod in_flight_requests_complete;
 mod job_lines;
 mod jobs_finish;
+mod late_requests_are_not_swallowed;
 mod new_connections_are_refused;
 mod no_job_starts_after_signal;
 mod nothing_is_left_behind;
+mod queued_connections_are_served;
+mod readiness_fails_first;
 mod responses_are_whole;
+mod serves_through_lame_duck;
 mod signal_is_handled;
+mod stalled_clients_do_not_block;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wording;
@@ -29,12 +40,22 @@ pub const CATALOGUE: &[&Invariant] = &[
     &signal_is_handled::INVARIANT,
     &in_flight_requests_complete::INVARIANT,
     &responses_are_whole::INVARIANT,
+    &delivered_requests_complete::INVARIANT,
+    &queued_connections_are_served::INVARIANT,
+    &late_requests_are_not_swallowed::INVARIANT,
     &new_connections_are_refused::INVARIANT,
+    &serves_through_lame_duck::INVARIANT,
+    &readiness_fails_first::INVARIANT,
     &jobs_finish::INVARIANT,
     &no_job_starts_after_signal::INVARIANT,
     &exits_before_deadline::INVARIANT,
     &exit_status_is_clean::INVARIANT,
     &nothing_is_left_behind::INVARIANT,
+    &idle_connections_are_released::INVARIANT,
+    &close_is_announced::INVARIANT,
+    &stalled_clients_do_not_block::INVARIANT,
+    &idle_exit_is_prompt::INVARIANT,
+    &drain_keeps_its_latency::INVARIANT,
 ];
 
 /// Something that should be true of every shutdown.

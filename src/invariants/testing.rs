@@ -182,11 +182,22 @@ impl Story {
 
     /// What the kernel shows of a connection, alike before and after the signal.
     pub(crate) fn seen(self, connection: u32, accepted: bool, received: u64, unread: u32) -> Self {
-        let sockets =
-            vec![SocketSeen { connection, accepted, unread, received, sent: 0, unsent: 0 }];
-        let before = EventKind::SocketsSeen { when: Snapshot::Before, sockets: sockets.clone() };
-        let after = EventKind::SocketsSeen { when: Snapshot::After, sockets };
-        self.stamped(BEFORE, before).stamped(AFTER, after)
+        let socket = SocketSeen { connection, accepted, unread, received, sent: 0, unsent: 0 };
+        let before = EventKind::SocketsSeen { when: Snapshot::Before, sockets: vec![socket] };
+        self.stamped(BEFORE, before).seen_after(connection, accepted, received, unread)
+    }
+
+    /// What the kernel shows of a connection after the signal.
+    pub(crate) fn seen_after(
+        self,
+        connection: u32,
+        accepted: bool,
+        received: u64,
+        unread: u32,
+    ) -> Self {
+        let socket = SocketSeen { connection, accepted, unread, received, sent: 0, unsent: 0 };
+        let after = EventKind::SocketsSeen { when: Snapshot::After, sockets: vec![socket] };
+        self.stamped(AFTER, after)
     }
 
     /// An attempt to connect, one millisecond long.

@@ -91,7 +91,7 @@ pub(super) fn others(history: &History, event: EventIndex, phase: Phase) -> Stri
     let all: usize = ends.iter().map(|(_, number)| number).sum();
     let mut list: Vec<_> = ends.iter().map(|(name, number)| format!("{number} {name}")).collect();
     if let (Some(first), Some((name, number))) = (list.first_mut(), ends.first()) {
-        *first = format!("{number} were {name}");
+        *first = format!("{number} {} {name}", if *number == 1 { "was" } else { "were" });
     }
     match all {
         0 => String::new(),

@@ -5,8 +5,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shutdown_check::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
 use shutdown_check::model::event::{
-    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, Probe,
-    ProbeOutcome, Request, RequestEnd, Snapshot, SocketSeen, Stream,
+    BodySeen, Connection, ConnectionEnd, Disposition, Event, EventKind, ExitStatus, Framing,
+    HeldBy, Probe, ProbeOutcome, ProcessSeen, Readiness, ReadinessProbe, Request, RequestEnd,
+    Snapshot, SocketSeen, Stream,
 };
 use shutdown_check::model::header::{HISTORY_VERSION, Header};
 use shutdown_check::model::plan::{Arrivals, LoadShape, Situation, Trial};
@@ -22,6 +23,10 @@ const REQUEST_BYTES: u32 = 100;
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
     limits_ms: [u64; 4],
+    promises: Promises,
+    hold: Option<Hold>,
+    missed: bool,
+    disposition: Option<Disposition>,
     lag_ms: u64,
     bracket_us: u64,
     signal: Option<Signal>,
@@ -30,17 +35,38 @@ pub(crate) struct Case {
     body_known: bool,
     clients: Vec<Client>,
     probes: Vec<(u64, ProbeOutcome)>,
+    readiness: Vec<(u64, Readiness)>,
     jobs: Vec<Job>,
     dropped: bool,
     end: End,
 }
 
-/// One connection: when it began, what the kernel shows of it, and its exchanges.
+/// What else a contract may promise.
+#[derive(Clone, Copy, Debug)]
+struct Promises {
+    idle_exit_ms: u64,
+    unready_ms: u64,
+    reaction_ms: u64,
+    lame_duck_ms: Option<u64>,
+    usual_exit_ms: Option<u64>,
+    has_readiness: bool,
+}
+
+/// How long before and after the signal the target is held still.
+#[derive(Clone, Copy, Debug)]
+struct Hold {
+    before_us: u64,
+    pause_us: u64,
+}
+
+/// One connection: when it began, what the kernel shows of it, its exchanges, and how long it is
+/// kept after them, where it is not closed with the last.
 #[derive(Clone, Debug)]
 struct Client {
     began_us: u64,
     sight: u8,
     exchanges: Vec<Exchange>,
+    kept: Option<(u64, ConnectionEnd)>,
 }
 
 /// One request and its response.
@@ -54,6 +80,9 @@ struct Exchange {
     close_announced: bool,
     framing: u8,
     body_length: u64,
+    http_1_0: bool,
+    sent_while_open: bool,
+    stalled: bool,
 }
 
 /// One job.
@@ -71,6 +100,8 @@ struct End {
     status: ExitStatus,
     process_left: bool,
     port_left: bool,
+    /// Whether the clients let go at the deadline, and how much later the target then exits.
+    released: Option<Option<u64>>,
 }
 
 /// Whether ids are the natural ones, or others.
@@ -95,16 +126,26 @@ impl Naming {
 pub(crate) fn case() -> impl Strategy<Value = Case> {
     let limits = [1_000u64..4_000, 50..600, 50..600, 20..200];
     let trial = (limits, 0u64..30, 1u64..300, signal(), any::<[bool; 3]>());
-    let clients = prop::collection::vec(client(), 0..6);
-    let probe = (SIGNAL_US - 100_000..SIGNAL_US + 2_000_000, probe_outcome());
-    let probes = prop::collection::vec(probe, 0..6);
     let jobs = prop::collection::vec(job(), 0..4);
     let dropped = prop::bool::weighted(0.1);
-    (trial, clients, probes, jobs, dropped, end()).prop_map(
-        |((limits_ms, lag_ms, bracket_us, signal, flags), clients, probes, jobs, dropped, end)| {
+    let seen = (hold(), prop::bool::weighted(0.03), prop::option::of(disposition()));
+    let output = (jobs, dropped);
+    (trial, promises(), seen, world(), output, end()).prop_map(
+        |(
+            (limits_ms, lag_ms, bracket_us, signal, flags),
+            promises,
+            (hold, missed, disposition),
+            (clients, probes, readiness),
+            (jobs, dropped),
+            end,
+        )| {
             let [kernel_asked, jobs_declared, body_known] = flags;
             Case {
                 limits_ms,
+                promises,
+                hold,
+                missed,
+                disposition,
                 lag_ms,
                 bracket_us,
                 signal,
@@ -113,12 +154,64 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
                 body_known,
                 clients,
                 probes,
+                readiness,
                 jobs,
                 dropped,
                 end,
             }
         },
     )
+}
+
+type World = (Vec<Client>, Vec<(u64, ProbeOutcome)>, Vec<(u64, Readiness)>);
+
+/// What is asked of the target: anything at all, or only what one kind of situation consists of.
+fn world() -> impl Strategy<Value = World> {
+    let after = || SIGNAL_US - 100_000..SIGNAL_US + 2_000_000;
+    let probes = prop::collection::vec((after(), probe_outcome()), 0..6);
+    let readiness = || prop::collection::vec((after(), readiness()), 0..5);
+    let any = (prop::collection::vec(client(), 0..6), probes, readiness());
+    let quiet = prop::collection::vec(prop_oneof![3 => idle_client(), 1 => stalled_client()], 0..3);
+    prop_oneof![
+        6 => any,
+        3 => (quiet, Just(Vec::new()), readiness()),
+        1 => (busy_client().prop_map(|client| vec![client]), Just(Vec::new()), readiness()),
+    ]
+}
+
+fn promises() -> impl Strategy<Value = Promises> {
+    let limits = (100u64..2_000, 50u64..1_500, 1u64..300);
+    let lame_duck_ms = prop::option::weighted(0.3, 50u64..2_000);
+    let usual_exit_ms = prop::option::weighted(0.8, 1u64..500);
+    (limits, lame_duck_ms, usual_exit_ms, prop::bool::weighted(0.7)).prop_map(
+        |((idle_exit_ms, unready_ms, reaction_ms), lame_duck_ms, usual_exit_ms, has_readiness)| {
+            Promises {
+                idle_exit_ms,
+                unready_ms,
+                reaction_ms,
+                lame_duck_ms,
+                usual_exit_ms,
+                has_readiness,
+            }
+        },
+    )
+}
+
+fn hold() -> impl Strategy<Value = Option<Hold>> {
+    let hold = (0u64..50_000, 0u64..1_000_000);
+    let hold = hold.prop_map(|(before_us, pause_us)| Hold { before_us, pause_us });
+    prop::option::weighted(0.2, hold)
+}
+
+fn disposition() -> impl Strategy<Value = Disposition> {
+    prop::sample::select(vec![
+        Disposition::Caught,
+        Disposition::Ignored,
+        Disposition::Blocked,
+        Disposition::Awaited,
+        Disposition::Descriptor,
+        Disposition::Default,
+    ])
 }
 
 fn signal() -> impl Strategy<Value = Option<Signal>> {
@@ -131,10 +224,69 @@ fn signal() -> impl Strategy<Value = Option<Signal>> {
 
 fn client() -> impl Strategy<Value = Client> {
     let exchanges = prop::collection::vec(exchange(), 0..4);
-    (0..SIGNAL_US + 2_000_000, 0u8..8, exchanges).prop_map(|(began_us, sight, exchanges)| Client {
-        began_us,
+    let kept = prop::option::weighted(0.3, kept());
+    (0..SIGNAL_US + 2_000_000, 0u8..8, exchanges, kept)
+        .prop_map(|(began_us, sight, exchanges, kept)| Client { began_us, sight, exchanges, kept })
+}
+
+fn kept() -> impl Strategy<Value = (u64, ConnectionEnd)> {
+    let end = prop_oneof![
+        3 => Just(ConnectionEnd::ClosedByServer),
+        2 => Just(ConnectionEnd::ClosedByClient),
+        1 => Just(ConnectionEnd::ResetByServer),
+    ];
+    (0u64..5_000_000, end)
+}
+
+/// A connection with nothing outstanding at the signal.
+fn idle_client() -> impl Strategy<Value = Client> {
+    let answered = exchange().prop_map(|exchange| Exchange {
+        gap_us: 1_000,
+        lasts_us: 1 + exchange.lasts_us % 100_000,
+        end: RequestEnd::Complete,
+        stalled: false,
+        ..exchange
+    });
+    let began_us = SIGNAL_US - 1_000_000..SIGNAL_US - 300_000;
+    (began_us, 4u8..8, prop::collection::vec(answered, 0..2), kept()).prop_map(
+        |(began_us, sight, exchanges, (lasts_us, end))| Client {
+            began_us,
+            sight,
+            exchanges,
+            kept: Some((1_000_000 + lasts_us, end)),
+        },
+    )
+}
+
+/// A client that stops in the middle of its one request.
+fn stalled_client() -> impl Strategy<Value = Client> {
+    (1_500_000u64..5_000_000, exchange(), 0u8..8).prop_map(|(lasts_us, exchange, sight)| Client {
+        began_us: SIGNAL_US - 1_000_000,
         sight,
-        exchanges,
+        exchanges: vec![Exchange { gap_us: 1_000, lasts_us, stalled: true, ..exchange }],
+        kept: None,
+    })
+}
+
+/// A client with enough requests to tell how long they take, before the signal and after it.
+fn busy_client() -> impl Strategy<Value = Client> {
+    let slowest_us = prop_oneof![Just(12_000u64), 100_000u64..400_000];
+    (slowest_us, any::<bool>()).prop_map(|(slowest_us, close_announced)| {
+        let exchange = |number| Exchange {
+            gap_us: 0,
+            lasts_us: if number < 28 { 10_000 } else { slowest_us },
+            end: RequestEnd::Complete,
+            begun: true,
+            status: 200,
+            close_announced,
+            framing: 0,
+            body_length: 10,
+            http_1_0: false,
+            sent_while_open: true,
+            stalled: false,
+        };
+        let exchanges = (0..36).map(exchange).collect();
+        Client { began_us: SIGNAL_US - 300_000, sight: 4, exchanges, kept: None }
     })
 }
 
@@ -149,12 +301,35 @@ fn exchange() -> impl Strategy<Value = Exchange> {
     ];
     let status = prop_oneof![8 => Just(200u16), 1 => Just(500), 1 => Just(503)];
     let body_length = prop_oneof![8 => Just(10u64), 1 => Just(3), 1 => Just(11)];
-    let flags = (any::<bool>(), any::<bool>(), 0u8..3);
-    (0u64..300_000, 1u64..1_500_000, end, status, body_length, flags).prop_map(
-        |(gap_us, lasts_us, end, status, body_length, (begun, close_announced, framing))| {
-            Exchange { gap_us, lasts_us, end, begun, status, close_announced, framing, body_length }
+    let flags = (any::<[bool; 3]>(), 0u8..3);
+    let rare = (prop::bool::weighted(0.1), prop::bool::weighted(0.08));
+    (0u64..300_000, 1u64..1_500_000, end, status, body_length, flags, rare).prop_map(
+        |(gap_us, lasts_us, end, status, body_length, (flags, framing), (http_1_0, stalled))| {
+            let [begun, close_announced, sent_while_open] = flags;
+            Exchange {
+                gap_us,
+                lasts_us,
+                end,
+                begun,
+                status,
+                close_announced,
+                framing,
+                body_length,
+                http_1_0,
+                sent_while_open,
+                stalled,
+            }
         },
     )
+}
+
+fn readiness() -> impl Strategy<Value = Readiness> {
+    prop_oneof![
+        2 => Just(Readiness::Ready(200)),
+        3 => Just(Readiness::NotReady(503)),
+        1 => Just(Readiness::Refused),
+        1 => Just(Readiness::NoAnswer),
+    ]
 }
 
 fn probe_outcome() -> impl Strategy<Value = ProbeOutcome> {
@@ -183,16 +358,19 @@ fn end() -> impl Strategy<Value = End> {
         1 => Just(signal(Signal::INT)),
     ];
     let exit = prop_oneof![
-        1 => Just(None),
+        4 => Just(None),
         20 => (SIGNAL_US + 400..SIGNAL_US + 3_000_000).prop_map(Some),
         1 => (SIGNAL_US - 500..SIGNAL_US + 400).prop_map(Some),
     ];
-    (exit, status, prop::bool::weighted(0.3), prop::bool::weighted(0.2)).prop_map(
-        |(exit_us, status, process_left, port_left)| End {
+    let left = (prop::bool::weighted(0.3), prop::bool::weighted(0.2));
+    let released = prop::option::weighted(0.7, prop::option::weighted(0.6, 6u64..50_000));
+    (exit, status, left, released).prop_map(
+        |(exit_us, status, (process_left, port_left), released)| End {
             exit_us,
             status,
             process_left,
             port_left,
+            released,
         },
     )
 }
@@ -219,6 +397,19 @@ impl Case {
         Self { kernel_asked: true, ..self }
     }
 
+    /// The same, with a target that runs all the time.
+    pub(crate) fn without_a_hold(self) -> Self {
+        Self { hold: None, ..self }
+    }
+
+    /// The same, with clients that all stop on purpose.
+    pub(crate) fn with_stalled_clients(mut self) -> Self {
+        for exchange in self.clients.iter_mut().flat_map(|client| &mut client.exchanges) {
+            exchange.stalled = true;
+        }
+        self
+    }
+
     /// The header and the events, in the order of time.
     pub(crate) fn built(&self, naming: Naming) -> (Header, Vec<Event>) {
         let mut recorder = Recorder { events: Vec::new(), naming };
@@ -228,6 +419,7 @@ impl Case {
         recorder.record(1, ready);
         let lag = EventKind::HarnessLag { worst: Duration::from_millis(self.lag_ms) };
         recorder.record(SIGNAL_US, lag);
+        self.set_up(&mut recorder, leader);
         if let Some(signal) = self.signal {
             let planned = instant(SIGNAL_US);
             let sending = EventKind::SignalSending { signal, pid: leader, planned };
@@ -254,16 +446,41 @@ impl Case {
                 EventKind::Probe(Probe { started, ended, outcome: *outcome }),
             );
         }
+        for (began_us, outcome) in &self.readiness {
+            let (started, ended) = (instant(*began_us), instant(began_us + 900));
+            let probe = ReadinessProbe { started, ended, outcome: *outcome };
+            recorder.record(began_us + 900, EventKind::ReadinessProbe(probe));
+        }
         for (number, job) in (0..).zip(&self.jobs) {
             job.play(&mut recorder, number);
         }
         if self.dropped {
             recorder.record(SIGNAL_US, EventKind::OutputDropped { lines: 5, job_lines: 5 });
         }
-        self.end.play(&mut recorder, SIGNAL_US + self.limits_ms[0] * 1_000 + self.bracket_us);
+        let felt_us = SIGNAL_US + self.bracket_us + self.hold.map_or(0, |hold| hold.pause_us);
+        self.end.play(&mut recorder, felt_us + self.limits_ms[0] * 1_000);
         // Events at the same instant keep the order in which they were played.
         recorder.events.sort_by_key(|event| event.at);
         (self.header(), recorder.events)
+    }
+
+    /// Records what precedes the signal, and the end of the pause after it.
+    fn set_up(&self, recorder: &mut Recorder, leader: u32) {
+        if let Some(hold) = self.hold {
+            let took = Duration::from_micros(90);
+            let held = EventKind::Held { processes: 1, by: HeldBy::Stop, took };
+            recorder.record(SIGNAL_US - hold.before_us, held);
+            recorder.record(SIGNAL_US + self.bracket_us + hold.pause_us, EventKind::Thawed);
+        }
+        if let Some(disposition) = self.disposition {
+            let name = "server".into();
+            let process =
+                ProcessSeen { pid: leader, name, leader: true, listener: true, disposition };
+            recorder.record(SIGNAL_US, EventKind::Dispositions { processes: vec![process] });
+        }
+        if self.missed {
+            recorder.record(SIGNAL_US, EventKind::SituationMissed { what: "a request".into() });
+        }
     }
 
     fn header(&self) -> Header {
@@ -283,6 +500,12 @@ impl Case {
             jobs_stop_within,
             inference_margin,
             lag_limit: Duration::from_millis(28),
+            idle_exit_within: Duration::from_millis(self.promises.idle_exit_ms),
+            unready_within: Duration::from_millis(self.promises.unready_ms),
+            reaction: Duration::from_millis(self.promises.reaction_ms),
+            lame_duck: self.promises.lame_duck_ms.map(Duration::from_millis),
+            usual_exit: self.promises.usual_exit_ms.map(Duration::from_millis),
+            has_readiness: self.promises.has_readiness,
             requests: vec![response],
             jobs: JobPatterns { declared: self.jobs_declared, ..JobPatterns::usual() },
             ..Contract::default()
@@ -340,6 +563,10 @@ impl Client {
                 };
                 break;
             }
+        }
+        let is_whole = self.exchanges.iter().all(|e| e.end == RequestEnd::Complete);
+        if let Some((kept_us, kept_end)) = self.kept.filter(|_| is_whole) {
+            (now, end) = (now + kept_us, kept_end);
         }
         let connection = Connection {
             connection,
@@ -405,9 +632,9 @@ impl Exchange {
             end: self.end,
             status: answered.then_some(self.status),
             close_announced: self.close_announced,
-            http_1_0: false,
-            sent_while_open: false,
-            stalled: false,
+            http_1_0: self.http_1_0,
+            sent_while_open: self.sent_while_open,
+            stalled: self.stalled,
             framing: answered.then_some(framing),
             body: match answered {
                 true => {
@@ -445,6 +672,13 @@ impl End {
         match self.exit_us.filter(|exit_us| *exit_us < deadline_us) {
             None => {
                 recorder.record(deadline_us, EventKind::DeadlinePassed);
+                if self.released.is_some() {
+                    recorder.record(deadline_us + 1, EventKind::ClientsReleased);
+                }
+                if let Some(Some(after_us)) = self.released {
+                    recorder.record(deadline_us + after_us, EventKind::Exited { pid, status });
+                    return;
+                }
                 recorder.record(deadline_us + 5, EventKind::Killed { pids: vec![pid] });
                 let status = ExitStatus { code: None, signal: Some(Signal::KILL) };
                 recorder.record(deadline_us + 9, EventKind::Exited { pid, status });
