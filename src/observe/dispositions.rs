@@ -1,8 +1,7 @@
 //! What a process would do with a signal just now, as `/proc` shows it (signal(7), proc(5)).
 //!
-//! To be asked while the target runs: a thread in sigwait(3) no longer waits while it is held
-//! still, and its process would seem to block the signal. That a process catches a signal says
-//! nothing of what its handler does: some runtimes catch it always, and then die of it.
+//! That a process catches a signal says nothing of what its handler does: some runtimes catch it
+//! always, and then die of it.
 //!
 //! Elsewhere than on Linux there is no such `/proc`, and of no process anything is seen.
 
@@ -93,14 +92,14 @@ enum Thread {
 
 impl Thread {
     fn of(process: &Path, thread: u32, status: &Status, signal: Signal) -> Self {
-        if status.has_ended || status.is_blocked {
-            return Thread::Blocks;
-        }
+        // While a thread waits for signals, the kernel has them unblocked, but not while it is
+        // held still in that.
         let directory = process.join("task").join(thread.to_string());
-        // While a thread waits for signals, the kernel has them unblocked.
-        match waits(process, &directory, signal) {
-            true => Thread::Waits,
-            false => Thread::Takes,
+        match status {
+            Status { has_ended: true, .. } => Thread::Blocks,
+            _ if waits(process, &directory, signal) => Thread::Waits,
+            Status { is_blocked: true, .. } => Thread::Blocks,
+            _ => Thread::Takes,
         }
     }
 }
@@ -300,7 +299,12 @@ mod tests {
 
     #[test]
     fn a_thread_that_waits_is_seen() {
-        comes_to(&role("sigwait"), Disposition::Awaited);
+        let child = role("sigwait");
+        comes_to(&child, Disposition::Awaited);
+        let pid = nix::unistd::Pid::from_raw(child.0.id() as i32);
+        nix::sys::signal::kill(pid, Number::SIGSTOP).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(seen(&child).disposition, Disposition::Awaited, "also while it is held");
     }
 
     #[test]

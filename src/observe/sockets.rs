@@ -133,7 +133,7 @@ mod linux {
         /// every address; `None` when there is none, and such a connection would be refused.
         ///
         /// Of several that share the port (SO_REUSEPORT) it is one, and its queue is only its own:
-        /// [`listening`](Self::listening) has all of them, for some five times the price.
+        /// [`listening`](Self::listening) has all of them, for some seven times the price.
         ///
         /// # Errors
         /// Where netlink fails.

@@ -3,8 +3,7 @@
 //! The freezer of the target's control group does it where there is one (cgroups(7), version 2),
 //! else SIGSTOP to each process (signal(7)), which needs no privilege. Either makes system calls
 //! that wait fail with EINTR when the target goes on; SIGSTOP is seen by a parent that asks for it
-//! (waitpid(2), WUNTRACED). A thread in sigwait(3) no longer waits while it is held: whoever wants
-//! to know asks before.
+//! (waitpid(2), WUNTRACED).
 //!
 //! Elsewhere than on Linux nothing shows whether all threads stand still, and nothing is held.
 
