@@ -12,7 +12,11 @@ pub struct Config {
     #[arg(long, env = "PORT", default_value = ":8080", value_name = "ADDRESS")]
     pub listen: Listen,
 
-    /// How long requests in process and job turns may take after the signal, all together.
+    /// How long new connections are still served after the signal, though readiness has failed.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = parse_duration)]
+    pub lame_duck: Duration,
+
+    /// How long requests in process and job turns may take after that, all together.
     #[arg(long, default_value = "20s", value_name = "DURATION", value_parser = parse_duration)]
     pub shutdown_timeout: Duration,
 
@@ -24,7 +28,7 @@ pub struct Config {
     #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = parse_duration)]
     pub heavy_job: Duration,
 
-    /// How long, after the signal, a client may neither send nor take a byte that is waited for.
+    /// How long, once new ones are refused, a client may neither send nor take what is waited for.
     #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = parse_duration)]
     pub stall_timeout: Duration,
 }

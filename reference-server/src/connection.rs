@@ -43,7 +43,8 @@ const UNSENT_LIMIT: u32 = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    context: Context,
+    /// Cancelled when idle connections are to end.
+    drain: Context,
     state: Mutex<State>,
 }
 
@@ -66,7 +67,7 @@ struct State {
 
 impl Connection {
     /// Takes over a connection that has just been accepted.
-    pub(crate) fn new(stream: TcpStream, context: Context) -> Self {
+    pub(crate) fn new(stream: TcpStream, drain: Context) -> Self {
         // Both are improvements that the connection can do without.
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
@@ -80,7 +81,7 @@ impl Connection {
             blocked_since: None,
             released: false,
         };
-        Self { stream, context, state: Mutex::new(state) }
+        Self { stream, drain, state: Mutex::new(state) }
     }
 
     /// Who is at the other end, for the log.
@@ -116,14 +117,14 @@ impl Connection {
         reopen
     }
 
-    /// Returns when, after the signal, hyper has waited for the socket for `limit` in vain.
+    /// Returns when, during the drain, hyper has waited for the socket for `limit` in vain.
     ///
     /// Time that a handler takes doesn't count: hyper isn't waiting for the socket then.
     pub(crate) async fn stalled(&self, limit: Duration) {
-        let signal = self.context.cancelled().await;
+        let begin = self.drain.cancelled().await;
         loop {
             let blocked_since = self.state().blocked_since;
-            if blocked_since.is_some_and(|since| since.max(signal).elapsed() >= limit) {
+            if blocked_since.is_some_and(|since| since.max(begin).elapsed() >= limit) {
                 return;
             }
             sleep((limit / 10).max(Duration::from_millis(1))).await;
@@ -171,7 +172,7 @@ impl Connection {
                 },
                 // tokio has not been told of anything to read, but there may be. As the answer may
                 // now end the connection, ask the kernel.
-                Poll::Pending if self.context.is_cancelled() => {
+                Poll::Pending if self.drain.is_cancelled() => {
                     break (&*SockRef::from(&self.stream)).read(&mut chunk);
                 }
                 Poll::Pending => break Err(io::ErrorKind::WouldBlock.into()),
@@ -273,15 +274,15 @@ pub(crate) struct Stream {
 impl Stream {
     /// hyper's view of the connection.
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
-        let cancelled = Box::pin(connection.context.wait());
+        let cancelled = Box::pin(connection.drain.wait());
         let quiet = Box::pin(sleep_until(Instant::now()));
         Self { connection, cancelled, quiet }
     }
 
     /// Whether this connection, for which nothing has arrived, ends here; else wakes up for it.
     fn ends_as_idle(&mut self, task: &mut Task<'_>) -> bool {
-        let cancelled = self.connection.context.is_cancelled();
-        if !cancelled && self.cancelled.as_mut().poll(task).is_pending() {
+        let draining = self.connection.drain.is_cancelled();
+        if !draining && self.cancelled.as_mut().poll(task).is_pending() {
             return false;
         }
         let mut state = self.connection.state();

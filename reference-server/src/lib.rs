@@ -18,7 +18,15 @@
 //! than `--shutdown-timeout` is abandoned, named in the log, and the exit status is 1; a client that
 //! makes no progress for `--stall-timeout` is given up.
 //!
+//! What can't be avoided: a request sent after the signal can cross with the end of its connection,
+//! which is an orderly one (FIN): a server can look at its receive queue and then say that it will
+//! send no more, but not both at once. And once the server has exited, its kernel answers whatever
+//! else is sent with a reset (RFC 1122 §4.2.2.13), so clients get a moment to notice the end.
+//!
 //! # Policy
+//! New connections are refused from the signal on, or, where a load balancer has to notice first
+//! that `/readyz` fails, after `--lame-duck`; job turns end at the signal in any case.
+//!
 //! A second SIGINT or SIGTERM during the shutdown changes nothing: the deadline already bounds the
 //! wait, and who can't wait has SIGKILL. Unix only; the part that closes the accept queue without
 //! a gap needs Linux.

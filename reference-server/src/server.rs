@@ -17,7 +17,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::connection::{Connection, InProcess, Stream};
@@ -33,18 +33,22 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// The bounds of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long requests in process may take after the cancellation.
+    /// How long new connections are still served after the cancellation: a load balancer learns from
+    /// the readiness endpoint that it should look elsewhere, but not at once.
+    pub lame_duck: Duration,
+    /// How long requests in process may take after that.
     pub shutdown_timeout: Duration,
-    /// How long, after the cancellation, a client may neither send nor take what is waited for.
+    /// How long, from then on, a client may neither send nor take what is waited for.
     pub stall_timeout: Duration,
 }
 
-/// Serves until the context is cancelled, then stops accepting and completes what is in process.
+/// Serves until the context is cancelled and the lame duck is over, then stops accepting and
+/// completes what is in process.
 ///
-/// Answers every request that had arrived when the context was cancelled, on accepted connections
-/// and in the accept queue. Responses begun after that carry `Connection: close`, unless the next
-/// request of the same connection has already come (after `close` it could not be answered,
-/// RFC 9112 §9.6); then the last one does.
+/// Answers every request that had arrived by then, on accepted connections and in the accept queue.
+/// Responses begun after the cancellation carry `Connection: close`, unless the next request of the
+/// same connection has already come (after `close` it could not be answered, RFC 9112 §9.6); then
+/// the last one does.
 ///
 /// ```
 /// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -53,6 +57,7 @@ pub struct Limits {
 ///
 /// let context = Context::new();
 /// let limits = Limits {
+///     lame_duck: Duration::ZERO,
 ///     shutdown_timeout: Duration::from_secs(20),
 ///     stall_timeout: Duration::from_secs(5),
 /// };
@@ -75,6 +80,7 @@ pub async fn serve(
     let server = Server {
         router: TowerToHyperService::new(router),
         context,
+        drain: Context::new(),
         limits,
         requests: Ledger::default(),
         connections: TaskTracker::new(),
@@ -82,6 +88,7 @@ pub async fn serve(
     };
     let server = Arc::new(server);
     server.accept(&listener).await;
+    server.drain.cancel();
     for stream in listener::close(listener).await {
         server.spawn(stream);
     }
@@ -91,6 +98,8 @@ pub async fn serve(
 struct Server {
     router: TowerToHyperService<Router>,
     context: Context,
+    /// Cancelled when the lame duck is over.
+    drain: Context,
     limits: Limits,
     requests: Ledger,
     /// Connections that are served.
@@ -100,12 +109,15 @@ struct Server {
 }
 
 impl Server {
-    /// Accepts connections until the context is cancelled.
+    /// Accepts connections until the context is cancelled and the lame duck is over.
     async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        let end =
+            async { sleep_until(self.context.cancelled().await + self.limits.lame_duck).await };
+        tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
                 biased;
-                _ = self.context.cancelled() => return,
+                () = &mut end => return,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -113,10 +125,7 @@ impl Server {
                 Err(error) if listener::concerns_one_connection(&error) => {}
                 Err(error) => {
                     log(format_args!("error accepting a connection: {error}"));
-                    tokio::select! {
-                        _ = self.context.cancelled() => {}
-                        () = sleep(ACCEPT_RETRY) => {}
-                    }
+                    sleep(ACCEPT_RETRY).await;
                 }
             }
         }
@@ -127,7 +136,7 @@ impl Server {
         self.connections.close();
         self.closing.close();
         let timeout = self.limits.shutdown_timeout;
-        let deadline = self.context.cancelled().await + timeout;
+        let deadline = self.drain.cancelled().await + timeout;
         if timeout_at(deadline, self.connections.wait()).await.is_err() {
             let mut names = self.requests.names();
             for request in &names {
@@ -144,7 +153,7 @@ impl Server {
 
     fn spawn(self: &Arc<Self>, stream: TcpStream) {
         let server = Arc::clone(self);
-        let connection = Arc::new(Connection::new(stream, self.context.clone()));
+        let connection = Arc::new(Connection::new(stream, self.drain.clone()));
         self.connections.spawn(async move {
             tokio::select! {
                 () = server.serve_connection(&connection) => {}

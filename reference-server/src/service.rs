@@ -38,14 +38,17 @@ impl Service {
         }
         self.jobs.release();
 
-        let timeout = self.config.shutdown_timeout;
-        let limits = Limits { shutdown_timeout: timeout, stall_timeout: self.config.stall_timeout };
+        let limits = Limits {
+            lame_duck: self.config.lame_duck,
+            shutdown_timeout: self.config.shutdown_timeout,
+            stall_timeout: self.config.stall_timeout,
+        };
         let router = router(self.context.clone(), self.jobs.clone());
         let serving = tokio::spawn(serve(listener, router, self.context.clone(), limits));
 
         signals.recv().await;
         self.context.cancel();
-        let deadline = self.context.cancelled().await + timeout;
+        let deadline = self.context.cancelled().await + limits.lame_duck + limits.shutdown_timeout;
         log("gracefully shutting down...");
 
         let mut status = ExitCode::SUCCESS;
@@ -55,7 +58,7 @@ impl Service {
             log(format_args!("error shutting down the server: {error}"));
             status = ExitCode::FAILURE;
         }
-        if let Err(error) = self.jobs.wait(deadline, timeout).await {
+        if let Err(error) = self.jobs.wait(deadline, limits.shutdown_timeout).await {
             log(format_args!("error shutting down the server: {error}"));
             status = ExitCode::FAILURE;
         }

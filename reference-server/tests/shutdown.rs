@@ -335,3 +335,46 @@ fn new_connections_are_refused_while_requests_are_completed() {
     client.response().expect_last();
     server.wait_gracefully();
 }
+
+#[test]
+fn during_the_lame_duck_readiness_fails_and_new_connections_are_served() {
+    let flags = ["--listen", "127.0.0.1:0", "--background-job", "10ms", "--heavy-job", "0s"];
+    let mut server = Server::start_plain(&[&flags[..], &["--lame-duck", "1s"]].concat());
+    let mut idle = server.connect();
+    idle.get("/readyz");
+    assert_eq!(idle.response().status, 200);
+    let mut fresh = server.connect();
+    server.wait_for_line("job id=background-1 finished");
+    server.signal(Signal::SIGTERM);
+    let begin = Instant::now();
+    server.wait_for_line("[background job] ctx Done");
+    assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
+
+    // For longer than an idle connection is kept once the lame duck is over.
+    while begin.elapsed() < Duration::from_millis(700) {
+        let mut client = server.connect();
+        client.get("/readyz");
+        let response = client.response();
+        assert_eq!(response.status, 503);
+        assert_eq!(response.header("connection").as_deref(), Some("close"));
+        client.expect_end();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fresh.get("/");
+    fresh.response().expect_last();
+    idle.expect_end();
+    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    server.wait_gracefully();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn the_lame_duck_is_not_taken_from_the_time_for_requests() {
+    let mut server = Server::start(&["--lame-duck", "500ms", "--shutdown-timeout", "500ms"]);
+    let mut client = server.connect();
+    client.get("/sleep?ms=800");
+    server.signal(Signal::SIGTERM);
+    client.response().expect_last();
+    server.wait_gracefully();
+}

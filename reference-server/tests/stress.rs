@@ -135,3 +135,90 @@ fn reconnecting_clients_lose_nothing() {
 fn keep_alive_clients_lose_nothing() {
     stress("keep-alive", reusing);
 }
+
+/// Where a connection is when the server stands still.
+#[derive(Clone, Copy)]
+enum Place {
+    /// Accepted, and used before.
+    Kept,
+    /// Accepted.
+    Fresh,
+    /// Waiting to be accepted.
+    Queued,
+}
+
+const WHOLE: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const HEAD: [&str; 2] = ["GET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"];
+const BODY: [&str; 2] = ["POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo", "dy"];
+
+/// What is sent on a connection before the server is frozen, while it is, and after the signal.
+const STATES: [(Place, [&str; 3]); 15] = [
+    (Place::Kept, ["", "", ""]),
+    (Place::Kept, ["", "", WHOLE]),
+    (Place::Kept, ["", WHOLE, ""]),
+    (Place::Kept, ["", HEAD[0], HEAD[1]]),
+    (Place::Fresh, ["", "", ""]),
+    (Place::Fresh, ["", "", WHOLE]),
+    (Place::Fresh, ["", WHOLE, ""]),
+    (Place::Fresh, [HEAD[0], "", HEAD[1]]),
+    (Place::Fresh, [HEAD[0], HEAD[1], ""]),
+    (Place::Fresh, [BODY[0], "", BODY[1]]),
+    (Place::Queued, ["", "", ""]),
+    (Place::Queued, ["", "", WHOLE]),
+    (Place::Queued, ["", WHOLE, ""]),
+    (Place::Queued, ["", HEAD[0], HEAD[1]]),
+    (Place::Queued, ["", BODY[0], BODY[1]]),
+];
+
+/// Terminates a server that stands still with connections in all these states; returns those that
+/// were not answered though part of a request had come, or that were reset.
+fn frozen_trial(seed: u64) -> Vec<String> {
+    let mut server = Server::start(&[]);
+    let mut clients = STATES.map(|(place, sent)| {
+        let mut client = (!matches!(place, Place::Queued)).then(|| server.connect());
+        if let (Place::Kept, Some(client)) = (place, &mut client) {
+            client.get("/");
+            client.response().expect_whole();
+        }
+        client.iter_mut().for_each(|client| client.send(sent[0]));
+        client
+    });
+    let mut last = server.connect(); // Accepted after all others.
+    last.get("/");
+    last.response().expect_whole();
+    server.freeze();
+    for (client, (_, sent)) in clients.iter_mut().zip(STATES) {
+        client.get_or_insert_with(|| server.connect()).send(sent[1]);
+    }
+    let signal = if seed.is_multiple_of(2) { Signal::SIGTERM } else { Signal::SIGINT };
+    server.signal(signal);
+    std::thread::sleep(Duration::from_millis([0, 150, 1000][seed as usize % 3]));
+    server.signal(Signal::SIGCONT);
+    std::thread::sleep(Duration::from_millis([0, 20][seed as usize / 3 % 2]));
+    for (client, (_, sent)) in clients.iter_mut().flatten().zip(STATES) {
+        let _ = client.reader.get_mut().write_all(sent[2].as_bytes()); // Reading tells what came of it.
+    }
+    let mut lost = Vec::new();
+    for (number, (client, (_, sent))) in clients.iter_mut().flatten().zip(STATES).enumerate() {
+        let owed = !(sent[0].is_empty() && sent[1].is_empty());
+        match client.try_response() {
+            Ok(_) => client.expect_end(),
+            Err(error) if owed || !error.starts_with("end of file after 0 ") => {
+                lost.push(format!("seed {seed}, state {number}: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+    drop((clients, last));
+    server.wait_gracefully();
+    lost
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn nothing_that_lies_in_the_kernel_is_lost() {
+    let trials = std::env::var("TRIALS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let lost: Vec<_> = (0..trials).flat_map(frozen_trial).collect();
+    println!("frozen: {trials} trials of {} connections; lost or reset: {lost:?}", STATES.len());
+    assert!(lost.is_empty());
+}
