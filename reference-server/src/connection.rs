@@ -52,6 +52,10 @@ pub(crate) struct Connection {
 struct State {
     /// Received, and not yet handed to hyper.
     inbox: BytesMut,
+    /// How many bytes hyper has been given.
+    handed_over: u64,
+    /// How many it is owed, once that has been asked.
+    owed: Option<u64>,
     /// From when the head is complete until the response body has been produced.
     in_process: bool,
     head: HeadScan,
@@ -74,6 +78,8 @@ impl Connection {
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_LIMIT);
         let state = State {
             inbox: BytesMut::new(),
+            handed_over: 0,
+            owed: None,
             in_process: false,
             head: HeadScan::default(),
             unread_content: 0,
@@ -99,13 +105,18 @@ impl Connection {
         InProcess(Arc::clone(self))
     }
 
-    /// Whether the next request has arrived behind the one in process, at least its beginning.
+    /// Whether a next request is owed an answer behind the one in process.
+    ///
+    /// Owed is what had arrived when this was first asked, which is after the signal, be it only the
+    /// beginning: a client that sends request upon request would else never be told to stop.
     ///
     /// Unknown, hence no, behind chunked content, of which hyper may have read too much. Clients
     /// should not pipeline behind a method that isn't idempotent anyway, RFC 9112 §9.3.2.
     pub(crate) fn has_next_request(&self) -> bool {
-        let state = self.state();
-        state.unread_content == 0 && (!state.inbox.is_empty() || self.has_unread_bytes())
+        let mut state = self.state();
+        let received = state.handed_over + state.inbox.len() as u64;
+        let owed = *state.owed.get_or_insert_with(|| received + self.unread_bytes() as u64);
+        state.unread_content == 0 && state.handed_over < owed
     }
 
     /// Whether hyper was told that the connection ends, but meanwhile a request has come.
@@ -161,6 +172,13 @@ impl Connection {
         peeked.is_ok_and(|bytes| bytes > 0)
     }
 
+    /// The same, with how many there are.
+    fn unread_bytes(&self) -> usize {
+        let socket = SockRef::from(&self.stream);
+        let mut peeked = Vec::with_capacity(socket.recv_buffer_size().unwrap_or(0).max(1));
+        socket.peek(peeked.spare_capacity_mut()).unwrap_or(0)
+    }
+
     /// Receives into the inbox; zero bytes are the end of the stream.
     fn poll_receive(&self, task: &mut Task<'_>) -> Poll<io::Result<usize>> {
         let mut chunk = [0; 8 * 1024];
@@ -205,6 +223,7 @@ impl State {
             length = self.head.scan(&self.inbox[..length]);
         }
         buffer.put_slice(&self.inbox[..length]);
+        self.handed_over += length as u64;
         self.inbox.advance(length);
         length > 0
     }

@@ -115,6 +115,29 @@ fn pipelined_requests_behind_the_one_in_process_are_answered() {
 }
 
 #[test]
+fn a_client_that_pipelines_for_ever_is_told_to_stop() {
+    let mut server = Server::start(&["--shutdown-timeout", "60s"]);
+    let mut client = server.connect();
+    for _ in 0..8 {
+        client.get("/sleep?ms=5");
+    }
+    client.response().expect_whole();
+    server.signal(Signal::SIGTERM);
+    let begin = Instant::now();
+    loop {
+        client.get("/sleep?ms=5"); // There are always seven behind the one that is answered.
+        let response = client.response();
+        response.expect_whole();
+        if response.header("connection").is_some() {
+            break;
+        }
+    }
+    client.expect_end();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    server.wait_gracefully();
+}
+
+#[test]
 fn requests_in_process_are_completed() {
     let mut server = Server::start(&[]);
     let mut waiting = server.connect();
