@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::time::Duration;
 
+pub use super::attempt::ConnectAttempt;
+use super::attempt::attempt;
 use super::baseline::Baseline;
 use super::contract::ExpectedResponse;
 use super::event::{
-    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Framing,
-    Probe, ProbeOutcome, Request, RequestEnd, Snapshot,
+    Connection, ConnectionId, Event, EventIndex, EventKind, ExitStatus, Framing, Request,
+    RequestEnd, Snapshot,
 };
 use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
@@ -61,21 +63,6 @@ pub struct Exit {
     pub status: ExitStatus,
     /// When the harness noticed.
     pub at: Nanos,
-    /// The event.
-    pub event: EventIndex,
-}
-
-/// One attempt to open a connection after the signal, by whichever client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectAttempt {
-    /// Just before connect(2).
-    pub started: Nanos,
-    /// When it had an outcome.
-    pub ended: Nanos,
-    /// Whether the handshake completed (`Some(true)`), was refused (`Some(false)`), or neither.
-    pub accepted: Option<bool>,
-    /// The connection, where a client meant to use it.
-    pub connection: Option<ConnectionId>,
     /// The event.
     pub event: EventIndex,
 }
@@ -383,11 +370,11 @@ impl History {
     pub fn late_connects(&self) -> Vec<ConnectAttempt> {
         let Some(signal) = self.signal() else { return Vec::new() };
         let killed = self.killed().map_or(Nanos::from_ns(u64::MAX), |(_, at)| at);
-        let mut attempts: Vec<_> = self
-            .indexed()
-            .filter_map(|(event, e)| attempt(event, &e.kind))
-            .filter(|attempt| attempt.started >= signal.bracket.after && attempt.ended < killed)
-            .collect();
+        let is_late = |attempt: &ConnectAttempt| {
+            attempt.started >= signal.bracket.after && attempt.ended < killed
+        };
+        let all = self.indexed().filter_map(|(index, event)| attempt(index, &event.kind));
+        let mut attempts: Vec<_> = all.filter(is_late).collect();
         attempts.sort_by_key(|attempt| attempt.started);
         attempts
     }
@@ -416,34 +403,6 @@ impl History {
 
     fn indexed(&self) -> impl Iterator<Item = (EventIndex, &Event)> {
         (0..).zip(&self.events)
-    }
-}
-
-fn attempt(event: EventIndex, kind: &EventKind) -> Option<ConnectAttempt> {
-    match kind {
-        EventKind::Probe(Probe { started, ended, outcome }) => {
-            let accepted = match outcome {
-                ProbeOutcome::Established => Some(true),
-                ProbeOutcome::Refused => Some(false),
-                ProbeOutcome::TimedOut => None,
-                ProbeOutcome::Failed => return None,
-            };
-            let (started, ended) = (*started, *ended);
-            Some(ConnectAttempt { started, ended, accepted, connection: None, event })
-        }
-        EventKind::Connection(c) => {
-            let accepted = match c.end {
-                ConnectionEnd::ConnectFailed => return None,
-                ConnectionEnd::ConnectTimedOut => None,
-                ConnectionEnd::Refused => Some(false),
-                // A client that gave up the attempt itself knows of no handshake.
-                _ => c.established.map(|_| true),
-            };
-            let ended = c.established.unwrap_or(c.ended);
-            let connection = Some(c.connection);
-            Some(ConnectAttempt { started: c.started, ended, accepted, connection, event })
-        }
-        _ => None,
     }
 }
 
