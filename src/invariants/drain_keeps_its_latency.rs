@@ -180,8 +180,13 @@ mod tests {
 
     #[test]
     fn three_times_and_100_ms_are_both_needed() {
-        satisfied(verdict(drained(20, 5, 149)));
-        violated(verdict(drained(20, 5, 151)));
+        let slow = |took_ms: i64| {
+            let story = (0..20).fold(Story::new(), |s, n| s.completed_request(-900 + n, -820 + n));
+            let late = |s: Story, n: i64| s.completed_request(9 + n, 9 + n + took_ms);
+            verdict((0..5).fold(story.signal(), late))
+        };
+        satisfied(slow(240));
+        violated(slow(241));
         let quick = |took_ms| {
             let story = (0..20).fold(Story::new(), |s, n| s.completed_request(-900 + n, -890 + n));
             let story =

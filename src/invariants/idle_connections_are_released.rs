@@ -266,6 +266,8 @@ mod tests {
         satisfied(verdict(held().completed_request(20, 5_000)));
         satisfied(verdict(held().connection(2, 5_000, ClosedByServer)));
         satisfied(verdict(held().line(-9, "job id=1 started")));
+        let dropped = EventKind::OutputDropped { lines: 9, job_lines: 9 };
+        satisfied(verdict(held().event(-9, dropped)));
         let (started, ended) = (Nanos::ZERO, Nanos::ZERO);
         let pooled = PooledRequest { template: 0, started, ended, status: Some(200), error: None };
         satisfied(verdict(held().event(-900, EventKind::PooledRequest(pooled))));
