@@ -69,7 +69,7 @@ pub(crate) fn measure() -> Outcome {
         let trial = trial(&options, number);
         let header = header(&subject, &trial);
         let begun = Instant::now();
-        let (events, result) = carry_out(&trial, &[], &subject, &interrupt, 0);
+        let (events, result) = carry_out((&trial, &[]), &subject, &interrupt, (0, &|| {}));
         let carried_out = begun.elapsed();
         result?;
         let begun = Instant::now();

@@ -18,6 +18,7 @@ pub mod judge;
 pub mod progress;
 pub mod publish;
 pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod show;
 pub mod store;

@@ -1,21 +1,18 @@
 //! `run`, the default command: rehearse, then trial after trial, each judged when it is over;
 //! then the report.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::judge::judge;
-use crate::load::cast::{Part, cast};
-use crate::load::request::PreparedRequest;
+use crate::load::cast::Part;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
-use crate::model::plan::{Moment, Situation, Trial};
+use crate::model::plan::{Situation, Trial};
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
-use crate::plan::{PlanOptions, plan, trial};
 use crate::report::summary::{TrialSummary, thin};
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::tree::adopt_orphans;
@@ -32,6 +29,7 @@ use super::failure::Failure;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
+use super::schedule::Schedule;
 use super::settings::{Amount, Settings};
 use super::store::{Store, file_name};
 
@@ -43,8 +41,6 @@ const TRIES: u32 = 3;
 const THIN_EVERY: usize = 64;
 /// Descriptors of a trial besides those of its clients: probes, late requests, pipes, the runtime.
 const DESCRIPTORS_BESIDES: u64 = 200;
-/// As many trials in a row that can't be carried out mean that none can.
-const UNREACHABLE_MAX: u32 = 200;
 /// The exit code of a run that violates a denied invariant.
 const VIOLATED: u8 = 1;
 
@@ -67,33 +63,34 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let contract = settings.contract(Vec::new());
     let subject =
         Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
-    let extent = match settings.amount {
-        Amount::Trials(trials) => Extent::Trials(trials.get()),
-        Amount::Budget(budget) => Extent::Budget(budget),
-    };
+    let extent = extent(settings.amount);
     let progress = Progress::new(settings.outputs.progress, extent);
     let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
     let workers = parallelism(&settings, &rehearsed.subject);
-    make_room_for(settings.connections, workers)?;
+    let Rehearsed { subject, address } = &rehearsed;
+    let schedule = Schedule::new(
+        (settings.plan_options(seed), extent, begun),
+        (subject.prepared(*address), subject.parallelism),
+        workers,
+        interrupt,
+    );
+    make_room_for(settings.connections, schedule.threads())?;
     let desk = Desk {
-        options: settings.plan_options(seed),
         severities: settings.rules.in_order_of_catalogue(),
-        requests: rehearsed.subject.prepared(rehearsed.address),
-        schedule: Mutex::default(),
         results: Mutex::default(),
-        subject: &rehearsed.subject,
+        subject,
         store: &store,
         progress: &progress,
         interrupt,
         extent,
         begun,
     };
-    desk.carry_out_all(workers);
+    desk.carry_out_all(&schedule);
     progress.finish();
-    let planned = desk.planned();
-    let Desk { results, severities, options, .. } = desk;
-    let Results { summaries, unreachable, retries, failure, .. } =
+    let Desk { results, severities, .. } = desk;
+    let Results { summaries, retries, failure, .. } =
         results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let unreachable = schedule.unreachable();
     if summaries.is_empty() && unreachable.is_empty() && interrupt.asked().is_none() {
         let none = || Failure::Internal("no trial was carried out".into());
         return Err(failure.unwrap_or_else(none));
@@ -101,7 +98,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let record = RunRecord {
         settings: &settings,
         severities,
-        plan: plan(&options, planned),
+        plan: schedule.plan(),
         retries,
         unreachable,
         histories: store.folder(),
@@ -120,6 +117,13 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
             Ok(code)
         }
         Some(failure) => Err(failure),
+    }
+}
+
+fn extent(amount: Amount) -> Extent {
+    match amount {
+        Amount::Trials(trials) => Extent::Trials(trials.get()),
+        Amount::Budget(budget) => Extent::Budget(budget),
     }
 }
 
@@ -165,11 +169,7 @@ fn parallelism(settings: &Settings, subject: &Subject) -> usize {
 
 /// Where the workers get their trials and leave their results.
 struct Desk<'a> {
-    options: PlanOptions,
     severities: Vec<(&'static str, Severity)>,
-    /// What situations are made of.
-    requests: Vec<PreparedRequest>,
-    schedule: Mutex<Schedule>,
     results: Mutex<Results>,
     subject: &'a Subject,
     store: &'a Store,
@@ -180,17 +180,8 @@ struct Desk<'a> {
 }
 
 #[derive(Default)]
-struct Schedule {
-    given: u32,
-    longest: Duration,
-    is_over: bool,
-}
-
-#[derive(Default)]
 struct Results {
     summaries: Vec<TrialSummary>,
-    /// Situations that this target gives no occasion for, and why.
-    unreachable: BTreeMap<Situation, &'static str>,
     /// How long the target took to exit in trials with no connection, at its longest.
     idle_exit: Duration,
     retries: u32,
@@ -198,72 +189,24 @@ struct Results {
 }
 
 impl Desk<'_> {
-    fn carry_out_all(&self, workers: usize) {
+    fn carry_out_all(&self, schedule: &Schedule<'_>) {
         std::thread::scope(|scope| {
-            for _ in 0..workers {
+            for _ in 0..schedule.threads() {
                 scope.spawn(|| {
-                    while let Some((trial, parts)) = self.next() {
-                        let begun = Instant::now();
-                        let result = self.one(&trial, &parts);
-                        let mut schedule = lock(&self.schedule);
-                        schedule.longest = schedule.longest.max(begun.elapsed());
-                        if let Err(failure) = result {
-                            schedule.is_over = true;
+                    while let Some((place, trial, parts)) = schedule.next() {
+                        if let Err(failure) = self.one(&trial, &parts, &|| place.give_up()) {
+                            schedule.stop();
                             lock(&self.results).failure.get_or_insert(failure);
                         }
                     }
+                    // Whoever waits for a place learns that there is nothing more to do.
+                    schedule.stop();
                 });
             }
         });
     }
 
-    /// The next trial and its connections; none when the plan or the budget is done.
-    fn next(&self) -> Option<(Trial, Vec<Part>)> {
-        // A plan in which no trial can be carried out has an end, whatever the budget.
-        for _ in 0..UNREACHABLE_MAX {
-            let trial = trial(&self.options, self.next_number()?);
-            match self.parts(&trial) {
-                Ok(parts) => return Some((trial, parts)),
-                Err(lacking) => {
-                    lock(&self.results).unreachable.insert(trial.situation, lacking);
-                }
-            }
-        }
-        None
-    }
-
-    /// The connections of a trial's situation.
-    fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
-        let landmark = trial.signals.first().and_then(|planned| match planned.moment {
-            Moment::Landmark { landmark } => Some(landmark),
-            _ => None,
-        });
-        let most = self.subject.parallelism.unwrap_or(u16::MAX);
-        let of_each = trial.load.connections.min(most);
-        match cast(trial.situation, landmark, &self.requests, of_each) {
-            // Where each request is answered at once, one is caught in process.
-            Err(_) if trial.situation == Situation::SlowHandler => Ok(Vec::new()),
-            parts => parts,
-        }
-    }
-
-    fn next_number(&self) -> Option<u32> {
-        let mut schedule = lock(&self.schedule);
-        let fits = match self.extent {
-            Extent::Trials(trials) => schedule.given < trials,
-            // Whatever the budget, one trial is carried out.
-            Extent::Budget(budget) => {
-                schedule.given == 0 || self.begun.elapsed() + schedule.longest < budget
-            }
-        };
-        if !fits || schedule.is_over || self.interrupt.asked().is_some() {
-            return None;
-        }
-        schedule.given += 1;
-        Some(schedule.given)
-    }
-
-    fn one(&self, trial: &Trial, parts: &[Part]) -> Result<(), Failure> {
+    fn one(&self, trial: &Trial, parts: &[Part], waits: &dyn Fn()) -> Result<(), Failure> {
         let mut contract = self.subject.contract.clone();
         let idle_exit = lock(&self.results).idle_exit;
         contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
@@ -276,7 +219,8 @@ impl Desk<'_> {
         };
         let mut attempt = 0;
         let events = loop {
-            let (events, result) = carry_out(trial, parts, self.subject, self.interrupt, attempt);
+            let (events, result) =
+                carry_out((trial, parts), self.subject, self.interrupt, (attempt, waits));
             attempt += 1;
             // Saved before it is judged, and also when it failed.
             match result {
@@ -306,14 +250,6 @@ impl Desk<'_> {
         let summary = TrialSummary::of(&history, &findings, path, &self.severities);
         self.keep(summary);
         Ok(())
-    }
-
-    /// How many trials the plan has: with a budget, those that were begun.
-    fn planned(&self) -> u32 {
-        match self.extent {
-            Extent::Trials(trials) => trials,
-            Extent::Budget(_) => lock(&self.schedule).given,
-        }
     }
 
     fn keep(&self, summary: TrialSummary) {

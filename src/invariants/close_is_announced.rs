@@ -5,7 +5,7 @@ use crate::model::history::{History, SignalSent};
 use crate::model::verdict::{Severity, Verdict, Violation};
 
 use super::wording::{evidence, when};
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "close-is-announced",
@@ -33,6 +33,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "responses that begin after the signal: name an endpoint that answers more slowly \
             (--path '/report?ms=900')",
     counts: Counts { one: "response", many: "responses", failed: "not announced", has_rate: false },
+    occasions: ANY,
     severity: Severities::of(Severity::Warn, Severity::Warn, Severity::Warn),
     check: |history| given_signal(history, check),
 };

@@ -1,7 +1,10 @@
 //! Whether the target outlived its deadline.
 
+use std::time::Duration;
+
 use crate::model::event::EventIndex;
-use crate::model::history::{History, SignalSent};
+use crate::model::history::{Exit, History, SignalSent};
+use crate::model::time::Nanos;
 
 use super::wording::{ended, when};
 
@@ -20,4 +23,20 @@ pub(super) fn outlived(history: &History, signal: &SignalSent) -> Option<(EventI
         .filter(|exit| exit.at.since(signal.felt) > deadline + history.lag())
         .map(|exit| (exit.event, format!("{} {}", ended(exit.status), when(exit.at, signal))));
     alive.or(late)
+}
+
+/// Beyond what an exit with nothing open usually takes: within this time of what it waited for, a
+/// target exits. Later, it may have been about to exit anyway.
+const FOLLOWS_WITHIN: Duration = Duration::from_millis(100);
+/// A usual exit that takes longer than this would make nearly any exit look like a consequence.
+const USUAL_MAX: Duration = Duration::from_millis(500);
+
+/// The exit of a target that had outlived its deadline, where it came so soon after the clients had
+/// closed what only they kept open that it must have waited for that.
+pub(super) fn exit_on_release(history: &History) -> Option<(EventIndex, Nanos, Exit)> {
+    let (event, released) = history.clients_released()?;
+    let exit = history.exit().filter(|exit| exit.at >= released)?;
+    let usual = history.contract().usual_exit.unwrap_or_default().min(USUAL_MAX);
+    let soon = exit.at.since(released) <= FOLLOWS_WITHIN + usual + history.lag();
+    soon.then_some((event, released, exit))
 }

@@ -2,6 +2,7 @@
 
 use crate::model::history::{History, SignalSent};
 use crate::model::phase::Phase;
+use crate::model::plan::Situation;
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fates, violations};
@@ -39,6 +40,12 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "requests that lie unread, or read by half, at the signal, which the situations \
             delivered, delivered-keepalive and partial-head bring about",
     counts: Counts { one: "request", many: "requests", failed: "lost", has_rate: true },
+    occasions: &[
+        Situation::PartialHead,
+        Situation::Delivered,
+        Situation::DeliveredKeepalive,
+        Situation::Mixed,
+    ],
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

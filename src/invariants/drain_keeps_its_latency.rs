@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::event::{EventIndex, EventKind, Request};
 use crate::model::history::{History, Outcome, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::statistics::quantile;
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Severity, Verdict, Violation};
@@ -13,9 +14,9 @@ use super::wording::{count, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal};
 
 /// So many requests show how long they usually take, at their longest: fewer miss the slow ones.
-const BEFORE_MIN: usize = 20;
+const BEFORE_MIN: usize = 10;
 /// With fewer than so many a single slow one, which may be anything, would decide.
-const AFTER_MIN: usize = 5;
+const AFTER_MIN: usize = 3;
 /// The request that the signal meets is a long one more often than others are, so that some more
 /// is usual.
 const FACTOR: f64 = 3.0;
@@ -27,7 +28,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     fails_when: "Fails when the slowest hundredth (p99) of the requests of one kind that completed \
                  after the signal took more than three times as long as the slowest hundredth of \
                  those before it, and more than 100 ms longer. Only what completed is compared: \
-                 at least 20 before the signal and 5 after it.",
+                 at least 10 before the signal and 3 after it.",
     why: "Clients have time-outs. An answer that comes too late is lost like one that never \
           comes, only that the server believes it was given; and work that slows down when it is \
           to end makes the drain longer than the deadline.",
@@ -44,9 +45,10 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           synchronous file or process calls in the handler of SIGTERM. uvicorn: blocking code in \
           a signal handler or a callback stops the loop. gunicorn and nginx: workers drain side by \
           side, so that fewer of them serve what is left.",
-    needs: "a trial that is not held still, with at least 20 completed requests of one kind before \
-            the signal and 5 after it: use more connections (--connections)",
+    needs: "a trial that is not held still, with at least 10 completed requests of one kind before \
+            the signal and 3 after it: use more connections (--connections)",
     counts: Counts { one: "comparison", many: "comparisons", failed: "slower", has_rate: false },
+    occasions: &[Situation::Load],
     severity: Severities::of(Severity::Allow, Severity::Warn, Severity::Allow),
     check: |history| given_signal(history, check),
 };
@@ -201,13 +203,13 @@ mod tests {
 
     #[test]
     fn too_few_on_either_side_show_nothing() {
-        assert!(inconclusive(verdict(drained(19, 5, 400))).contains("at least 20 completed"));
-        inconclusive(verdict(drained(20, 4, 400)));
+        assert!(inconclusive(verdict(drained(9, 5, 400))).contains("at least 10 completed"));
+        inconclusive(verdict(drained(20, 2, 400)));
     }
 
     #[test]
     fn what_did_not_complete_or_waited_for_a_pause_is_not_compared() {
-        let lost = drained(20, 4, 400).request(-20, 400, RequestEnd::Closed, |_| {});
+        let lost = drained(20, 2, 400).request(-20, 400, RequestEnd::Closed, |_| {});
         inconclusive(verdict(lost));
         inconclusive(verdict(drained(20, 5, 400).held(-5).thawed(300)));
     }

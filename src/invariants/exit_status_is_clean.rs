@@ -5,7 +5,7 @@ use crate::model::verdict::{Verdict, Violation};
 
 use super::fates::Fates;
 use super::wording::{count, ended, sorted, when};
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "exit-status-is-clean",
@@ -33,6 +33,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "an exit of its own, before the harness has to kill it, and where the signal itself \
             ends it, requests in process",
     counts: Counts::TRIALS,
+    occasions: ANY,
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

@@ -6,7 +6,7 @@ use crate::model::verdict::{Verdict, Violation};
 
 use super::deadline::outlived;
 use super::wording::{count, ended, sorted};
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "exits-before-deadline",
@@ -36,6 +36,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a target that exits, or the whole deadline to wait for it: let the trial run to its \
             end",
     counts: Counts::TRIALS,
+    occasions: ANY,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::model::event::ConnectionEnd;
 use crate::model::history::{Exit, History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Verdict, Violation};
 
+use super::deadline::exit_on_release;
 use super::idle::{Idle, idle};
 use super::wording::{ended, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal, job_lines};
@@ -53,6 +55,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         failed: "not released",
         has_rate: false,
     },
+    occasions: &[Situation::IdleKeepalive, Situation::Fresh],
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };
@@ -63,6 +66,9 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
         return Verdict::inconclusive(INVARIANT.unexercised());
     }
     let Some(exit) = history.exit() else { return without_exit(history) };
+    if history.clients_released().is_some() && exit_on_release(history).is_none() {
+        return without_exit(history);
+    }
     let end = End::of(history, signal, exit, &idle);
     let (mut exercised, mut unknown, mut violations) = (0, 0, Vec::new());
     for idle in &idle {
@@ -89,8 +95,8 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 fn without_exit(history: &History) -> Verdict {
     Verdict::inconclusive(match (history.deadline_passed(), history.clients_released()) {
         (Some(_), Some(_)) => {
-            "the target outlived its deadline, and did not exit when the clients had closed the \
-             idle connections either: something else holds it"
+            "the target outlived its deadline, and did not exit at once when the clients had closed \
+             the idle connections either: something else holds it"
         }
         (Some(_), None) => "the target outlived its deadline, and nothing shows what held it",
         (None, _) => "the trial was broken off before the target's exit",
@@ -120,12 +126,17 @@ enum Hold {
 impl End {
     fn of(history: &History, signal: &SignalSent, exit: Exit, idle: &[Idle<'_>]) -> Self {
         let usual = history.contract().usual_exit;
+        let last_job = history.jobs().iter().filter_map(|job| job.finished).max();
+        let nothing_to_do =
+            (signal.felt + usual.unwrap_or_default()).max(last_job.unwrap_or(Nanos::ZERO));
+        let released = history.clients_released().filter(|(_, at)| *at <= exit.at);
+        let until = released.map_or(exit.at, |(_, at)| at);
         Self {
             exit,
-            is_alone: is_all(history, signal, idle),
-            released: history.clients_released().filter(|(_, at)| *at <= exit.at),
+            is_alone: is_all(history, signal, until, idle),
+            released,
             usual,
-            late_from: signal.felt + usual.unwrap_or_default() + TICK + history.lag(),
+            late_from: nothing_to_do + TICK + history.lag(),
         }
     }
 
@@ -152,9 +163,9 @@ impl End {
     }
 }
 
-/// Whether nothing else was there for the target to wait for: no request and no job that was not
-/// over, no other connection, and no pooled client, whose connections nobody sees.
-fn is_all(history: &History, signal: &SignalSent, idle: &[Idle<'_>]) -> bool {
+/// Whether nothing else was there for the target to wait for at the end: no request, no job that was
+/// not over, no other connection, and no pooled client, whose connections nobody sees.
+fn is_all(history: &History, signal: &SignalSent, end: Nanos, idle: &[Idle<'_>]) -> bool {
     use crate::model::event::EventKind::PooledRequest;
     let before = signal.bracket.before;
     let open =
@@ -162,7 +173,7 @@ fn is_all(history: &History, signal: &SignalSent, idle: &[Idle<'_>]) -> bool {
     open == idle.len()
         && history.requests().all(|(_, request)| request.ended <= before)
         && history.first(|kind| matches!(kind, PooledRequest(_))).is_none()
-        && history.jobs().iter().all(|job| job.finished.is_some_and(|at| at <= before))
+        && history.jobs().iter().all(|job| job.finished.is_some_and(|at| at <= end))
         && !job_lines::dropped(history)
 }
 

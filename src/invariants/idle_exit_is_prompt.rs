@@ -2,6 +2,7 @@
 
 use crate::model::event::{EventIndex, EventKind};
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Severity, Verdict, Violation};
 
@@ -35,6 +36,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           --lame-duck.",
     needs: "a signal while nothing is open, which the situation idle brings about",
     counts: Counts::TRIALS,
+    occasions: &[Situation::Idle],
     severity: Severities::of(Severity::Warn, Severity::Warn, Severity::Warn),
     check: |history| given_signal(history, check),
 };

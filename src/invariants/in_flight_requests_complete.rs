@@ -1,6 +1,7 @@
 //! `in-flight-requests-complete`: what the program had read, it answers.
 
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fates, violations};
@@ -40,6 +41,14 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a request in process at the signal: name a slower endpoint \
             (--path '/report?ms=300') or use more connections (--connections)",
     counts: Counts { one: "request", many: "requests", failed: "lost", has_rate: true },
+    occasions: &[
+        Situation::Load,
+        Situation::OneRequest,
+        Situation::SlowHandler,
+        Situation::Streaming,
+        Situation::Uploading,
+        Situation::Mixed,
+    ],
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

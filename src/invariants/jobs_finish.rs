@@ -7,7 +7,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{count, ended, sorted, when};
-use super::{Counts, Invariant, Severities, given_signal, job_lines};
+use super::{ANY, Counts, Invariant, Severities, given_signal, job_lines};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "jobs-finish",
@@ -36,6 +36,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a job that runs when the signal comes: make jobs longer or more frequent, or try more \
             moments (--trials)",
     counts: Counts { one: "job", many: "jobs", failed: "unfinished", has_rate: false },
+    occasions: ANY,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

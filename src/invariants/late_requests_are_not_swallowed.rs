@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
+use crate::model::plan::Situation;
 use crate::model::time::human;
 use crate::model::verdict::Verdict;
 
@@ -48,6 +49,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             keep theirs, and the drain must last (name a slower endpoint, --path \
             '/report?ms=900')",
     counts: Counts { one: "request", many: "requests", failed: "swallowed", has_rate: true },
+    occasions: &[Situation::Load, Situation::OneRequest, Situation::QueuedSilent, Situation::Mixed],
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

@@ -4,7 +4,10 @@
 //! server in `fixtures/` that violates it. Lists, explanations, reports and the docs follow from
 //! the fields.
 
+use std::collections::BTreeSet;
+
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::verdict::{Profile, Severity, Verdict};
 
 mod close_is_announced;
@@ -77,6 +80,8 @@ pub struct Invariant {
     pub needs: &'static str,
     /// What its counts count.
     pub counts: Counts,
+    /// The situations that give it an occasion; all of them where empty.
+    pub occasions: &'static [Situation],
     /// What a violation does to a run, by profile.
     pub severity: Severities,
     /// What a history shows of it.
@@ -84,11 +89,23 @@ pub struct Invariant {
 }
 
 impl Invariant {
+    /// Why it does not apply to a run in which none of these situations was its occasion.
+    pub fn untried(&self, tried: &BTreeSet<Situation>) -> Option<String> {
+        if self.occasions.is_empty() || self.occasions.iter().any(|it| tried.contains(it)) {
+            return None;
+        }
+        let names: Vec<_> = self.occasions.iter().map(|situation| situation.name()).collect();
+        Some(format!("not tried: it takes the situation {}", names.join(" or ")))
+    }
+
     /// Why nothing was shown, where no occasion for it came.
     fn unexercised(&self) -> String {
         format!("not exercised; it needs {}", self.needs)
     }
 }
+
+/// The occasions of an invariant that every situation may show.
+const ANY: &[Situation] = &[];
 
 /// What the counts of an invariant count, in words.
 #[derive(Clone, Copy, Debug)]
@@ -171,7 +188,6 @@ fn given_signal(history: &History, check: fn(&History, &SignalSent) -> Verdict) 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::testing::{Story, inconclusive};

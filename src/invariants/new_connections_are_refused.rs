@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::model::event::{ConnectionEnd, ConnectionId, EventIndex, EventKind, Request};
 use crate::model::history::{ConnectAttempt, History, Outcome, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
@@ -42,6 +43,13 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "connections begun after the signal while the target drains: name a slower endpoint \
             (--path '/report?ms=900'), so that the drain outlasts --refuse-within",
     counts: Counts { one: "attempt", many: "attempts", failed: "taken", has_rate: false },
+    occasions: &[
+        Situation::Load,
+        Situation::OneRequest,
+        Situation::SlowHandler,
+        Situation::Streaming,
+        Situation::Uploading,
+    ],
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -7,7 +7,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::{count, sorted, when};
-use super::{Counts, Invariant, Severities, given_signal, job_lines};
+use super::{ANY, Counts, Invariant, Severities, given_signal, job_lines};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "no-job-starts-after-signal",
@@ -33,6 +33,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "jobs whose start lines are seen: let the target run some while the trial lasts, or \
             name their lines with --job-start",
     counts: Counts { one: "job", many: "jobs", failed: "started late", has_rate: false },
+    occasions: ANY,
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

@@ -6,7 +6,7 @@ use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
 use super::wording::sorted;
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "nothing-is-left-behind",
@@ -33,6 +33,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "an exit of its own: a target that the harness had to kill had no occasion to clean \
             up",
     counts: Counts::TRIALS,
+    occasions: ANY,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -2,6 +2,7 @@
 
 use crate::model::history::{History, SignalSent};
 use crate::model::phase::Phase;
+use crate::model::plan::Situation;
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fates, violations};
@@ -37,6 +38,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "requests in the accept queue at the signal, which the situations queued and mixed \
             bring about",
     counts: Counts { one: "request", many: "requests", failed: "lost", has_rate: true },
+    occasions: &[Situation::Queued, Situation::Mixed],
     severity: Severities::WARN,
     check: |history| given_signal(history, check),
 };

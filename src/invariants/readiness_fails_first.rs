@@ -2,6 +2,7 @@
 
 use crate::model::event::{EventIndex, EventKind, Readiness, ReadinessProbe};
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Severity, Verdict, Violation};
 
@@ -35,6 +36,13 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "questions to the readiness endpoint after the signal: the target must live on for \
             some time (name a slower endpoint, --path '/report?ms=900', or --lame-duck)",
     counts: Counts { one: "probe", many: "probes", failed: "ready", has_rate: false },
+    occasions: &[
+        Situation::Load,
+        Situation::OneRequest,
+        Situation::SlowHandler,
+        Situation::Streaming,
+        Situation::Uploading,
+    ],
     severity: Severities::of(Severity::Allow, Severity::Allow, Severity::Deny),
     check: |history| given_signal(history, check),
 };

@@ -5,7 +5,7 @@ use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fate, violations};
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "responses-are-whole",
@@ -39,6 +39,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a response that began, with a length, chunks or a known body to compare: name an \
             endpoint that answers (--path)",
     counts: Counts { one: "response", many: "responses", failed: "broken", has_rate: true },
+    occasions: ANY,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::event::ConnectionId;
 use crate::model::history::{ConnectAttempt, History, Outcome, SignalSent};
 use crate::model::phase::Phase;
+use crate::model::plan::Situation;
 use crate::model::time::human;
 use crate::model::verdict::{Severity, Verdict, Violation};
 
@@ -46,6 +47,13 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "connections begun within the window: it must be longer than 100 ms, and the trials \
             must try new connections",
     counts: Counts { one: "connection", many: "connections", failed: "not served", has_rate: true },
+    occasions: &[
+        Situation::Load,
+        Situation::OneRequest,
+        Situation::SlowHandler,
+        Situation::Streaming,
+        Situation::Uploading,
+    ],
     severity: Severities::of(Severity::Allow, Severity::Allow, Severity::Deny),
     check: |history| given_signal(history, check),
 };

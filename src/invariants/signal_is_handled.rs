@@ -10,7 +10,7 @@ use crate::model::verdict::{Verdict, Violation};
 use super::dispositions::explained;
 use super::fates::Fates;
 use super::wording::{count, ended, when};
-use super::{Counts, Invariant, Severities, given_signal};
+use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "signal-is-handled",
@@ -44,6 +44,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "requests in process at the signal, and connections begun after it: name a slower \
             endpoint (--path '/report?ms=300') or use more connections (--connections)",
     counts: Counts::TRIALS,
+    occasions: ANY,
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };

@@ -1,10 +1,11 @@
 //! `stalled-clients-do-not-block`: a client that stops can't keep the server from its end.
 
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
-use super::deadline::outlived;
+use super::deadline::{exit_on_release, outlived};
 use super::idle::idle;
 use super::wording::{count, ended, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal};
@@ -34,6 +35,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a client that had stopped when the signal came, which the situations stalled-reader \
             and stalled-sender bring about",
     counts: Counts::TRIALS,
+    occasions: &[Situation::StalledReader, Situation::StalledSender],
     severity: Severities::DENY,
     check: |history| given_signal(history, check),
 };
@@ -65,16 +67,16 @@ fn blocked(
     stalled: &[u32],
     (alive, how): (u32, &str),
 ) -> Verdict {
-    let Some((released_event, released)) = history.clients_released() else {
+    if history.clients_released().is_none() {
         return Verdict::inconclusive(
             "the target outlived its deadline, and nothing shows whether it would have exited \
              without the stalled clients",
         );
-    };
-    let Some(exit) = history.exit().filter(|exit| exit.at >= released) else {
+    }
+    let Some((released_event, released, exit)) = exit_on_release(history) else {
         return Verdict::inconclusive(
-            "the target outlived its deadline, and did not exit when the stalled clients were \
-             gone either: something else holds it",
+            "the target outlived its deadline, and did not exit at once when the stalled clients \
+             were gone either: something else holds it",
         );
     };
     if idle(history, signal).iter().any(|idle| idle.connection.ended >= released) {

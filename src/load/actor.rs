@@ -21,6 +21,9 @@ const BLOCKED: Duration = Duration::from_millis(200);
 /// one request after the other.
 const SENT_AHEAD_MAX: usize = 8 * 1024 * 1024;
 
+/// How many times as long the first, second and third of a kind wait until they ask late.
+const LATER: [u32; 3] = [1, 3, 10];
+
 /// One connection of a situation, as those see it who wait for the situation.
 #[derive(Debug)]
 pub struct Actor {
@@ -106,6 +109,10 @@ impl Play {
                 let (connection, opened) = self.connect().await?;
                 self.ask_later(connection, opened).await;
             }
+            Pose::AskingAgain => {
+                let (connection, opened) = self.answered_once().await?;
+                self.ask_later(connection, opened).await;
+            }
             Pose::Delivered => {
                 let open = self.connect().await?;
                 clients.until(Stage::Held).await;
@@ -169,11 +176,13 @@ impl Play {
         }
     }
 
-    /// Asks a moment after the signal, unless the server has closed by then.
+    /// Asks some time after the signal, each of a kind later than the one before, unless the server
+    /// has closed by then.
     async fn ask_later(&self, connection: OpenConnection, opened: Opened) {
         let later = async {
             self.clients.until(Stage::Signalled).await;
-            sleep(AFTER_SIGNAL).await;
+            let nth = usize::from(self.part.nth) % LATER.len();
+            sleep(AFTER_SIGNAL * LATER[nth]).await;
         };
         let ended = tokio::select! {
             end = end_of(&connection.stream) => Some(end),

@@ -25,6 +25,8 @@ pub enum Pose {
     AskingLater,
     /// Its request is answered, and nothing outstanding.
     Idle,
+    /// The same, and it asks again some time after the signal.
+    AskingAgain,
     /// Its request was sent.
     Sent,
     /// Its request was read, and no byte of the response sent.
@@ -58,6 +60,8 @@ pub struct Part {
     pub pose: Pose,
     /// What it asks for.
     pub template: usize,
+    /// Its number among those of its kind, from 0.
+    pub nth: u16,
 }
 
 /// How far a connection has come, besides what the kernel shows.
@@ -85,7 +89,7 @@ pub fn cast(
     let mut parts = Vec::new();
     for pose in poses {
         let template = template(pose, situation, requests)?;
-        parts.extend((0..of_each).map(|_| Part { pose, template }));
+        parts.extend((0..of_each).map(|nth| Part { pose, template, nth }));
     }
     Ok(parts)
 }
@@ -102,7 +106,7 @@ fn poses(
             Some(Landmark::HalfHead) => Pose::HalfHead,
             Some(Landmark::Sent) | None => Pose::Sent,
             Some(Landmark::FirstByte) => Pose::Answering,
-            Some(Landmark::Answered) => Pose::Idle,
+            Some(Landmark::Answered) => Pose::AskingAgain,
         }],
         Situation::IdleKeepalive => vec![Pose::Idle],
         Situation::Fresh => vec![Pose::Silent],
@@ -117,6 +121,7 @@ fn poses(
         Situation::Mixed => {
             let mut all = vec![
                 Pose::Idle,
+                Pose::AskingAgain,
                 Pose::HalfHead,
                 Pose::Delivered,
                 Pose::DeliveredAgain,
@@ -249,7 +254,9 @@ impl Pose {
         };
         match self {
             Pose::Silent | Pose::AskingLater => socket.accepted && socket.received == 0,
-            Pose::Idle => socket.accepted && progress.kept && outstanding.is_none(),
+            Pose::Idle | Pose::AskingAgain => {
+                socket.accepted && progress.kept && outstanding.is_none()
+            }
             Pose::Sent => is(&|asked, sent, _, _| sent == asked.total),
             Pose::InHandler => is(&|asked, _, read, answering| read == asked.total && !answering),
             Pose::Answering => is(&|_, _, _, answering| answering),
@@ -275,7 +282,7 @@ impl Pose {
     pub fn about(self) -> &'static str {
         match self {
             Pose::Silent | Pose::AskingLater => "no silent connection was accepted",
-            Pose::Idle => "no connection was kept after its response",
+            Pose::Idle | Pose::AskingAgain => "no connection was kept after its response",
             Pose::Sent => "no request was sent",
             Pose::InHandler => "no request was read and left unanswered",
             Pose::Answering => "no response was seen in part",
@@ -328,7 +335,7 @@ mod tests {
         assert_eq!(template(Situation::Streaming), 1);
         assert_eq!(template(Situation::Delivered), 2);
         assert_eq!(template(Situation::Uploading), 3);
-        assert_eq!(cast(Situation::Mixed, None, &requests, 2).unwrap().len(), 14);
+        assert_eq!(cast(Situation::Mixed, None, &requests, 2).unwrap().len(), 16);
     }
 
     #[test]

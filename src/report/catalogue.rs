@@ -107,6 +107,7 @@ mod tests {
         fix: "Go: wait for Shutdown to return before main does.\nRust: await the server's future.",
         counts: crate::invariants::Counts::TRIALS,
         needs: "a response that began before the signal and was not over",
+        occasions: &[],
         severity: Severities {
             graceful: Severity::Deny,
             strict: Severity::Deny,

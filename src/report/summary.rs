@@ -84,7 +84,7 @@ impl TrialSummary {
             .collect();
         report.history = history_path;
         let mut outcomes = BTreeMap::new();
-        for (_, request, phase) in history.phased_requests() {
+        for (_, request, phase) in history.phased_requests().filter(|(_, r, _)| !r.stalled) {
             *outcomes.entry((phase, history.outcome(request).name())).or_default() += 1;
         }
         let (on_their_way, lost) = losses(history);

@@ -33,6 +33,8 @@ mod signalling;
 
 /// Clients get this long after the exit to see how their connections ended.
 const CLIENTS_GRACE: Duration = Duration::from_secs(2);
+/// So long after the last limit but the deadline, a target that still lives is only waited for.
+const BUSY: Duration = Duration::from_secs(2);
 /// At the deadline the clients close what only they kept open, and a target that waited for that
 /// gets this long to show it by its exit.
 const RELEASE_GRACE: Duration = Duration::from_secs(1);
@@ -44,33 +46,33 @@ const LAG_TICK: Duration = Duration::from_millis(5);
 /// Carries a trial out, on the calling thread; everything that was seen, also when it failed.
 ///
 /// `parts` are the connections that its situation consists of. `attempt` is 0 for the first time;
-/// later ones look for another port.
+/// later ones look for another port. `waits` is called when all that is left is to wait for the
+/// target's end, or for its deadline.
 pub fn carry_out(
-    trial: &Trial,
-    parts: &[Part],
+    (trial, parts): (&Trial, &[Part]),
     subject: &Subject,
     interrupt: &Interrupt,
-    attempt: u32,
+    (attempt, waits): (u32, &dyn Fn()),
 ) -> (Vec<Event>, Result<(), TrialError>) {
     let recorder = Recorder::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(harness("start a runtime")).and_then(|runtime| {
         let port_seed = trial.seed.wrapping_add(u64::from(attempt) * 4099);
-        let run = run((trial, parts), subject, interrupt, (&recorder, port_seed));
+        let run = run((trial, parts, waits), subject, interrupt, (&recorder, port_seed));
         LocalSet::new().block_on(&runtime, run)
     });
     (recorder.into_events(), result)
 }
 
 async fn run(
-    (trial, parts): (&Trial, &[Part]),
+    (trial, parts, waits): (&Trial, &[Part], &dyn Fn()),
     subject: &Subject,
     interrupt: &Interrupt,
     (recorder, port_seed): (&Recorder, u64),
 ) -> Result<(), TrialError> {
     let mut started = start(subject, port_seed, recorder)?;
     let found = started.ready(subject, interrupt, recorder).await?;
-    let mut course = Course::begin((trial, parts), subject, recorder, &mut started, found)?;
+    let mut course = Course::begin((trial, parts, waits), subject, recorder, &mut started, found)?;
     let result = course.follow(interrupt).await;
     course.finish(result.is_ok()).await;
     result
@@ -80,6 +82,7 @@ async fn run(
 struct Course<'a> {
     trial: &'a Trial,
     parts: &'a [Part],
+    waits: &'a dyn Fn(),
     subject: &'a Subject,
     recorder: &'a Recorder,
     started: &'a mut Started,
@@ -96,7 +99,7 @@ struct Course<'a> {
 
 impl<'a> Course<'a> {
     fn begin(
-        (trial, parts): (&'a Trial, &'a [Part]),
+        (trial, parts, waits): (&'a Trial, &'a [Part], &'a dyn Fn()),
         subject: &'a Subject,
         recorder: &'a Recorder,
         started: &'a mut Started,
@@ -113,6 +116,7 @@ impl<'a> Course<'a> {
         Ok(Self {
             trial,
             parts,
+            waits,
             subject,
             recorder,
             started,
@@ -258,7 +262,7 @@ impl<'a> Course<'a> {
             }
         };
         // Those who ask a moment later have asked by then.
-        let asked = sleep(Duration::from_millis(60));
+        let asked = sleep(Duration::from_millis(260));
         tokio::select! {
             _ = timeout(limit, async { asked.await; answers.await }) => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
@@ -281,7 +285,7 @@ impl<'a> Course<'a> {
             biased;
             exit = followed.ended() => exit,
             () = interrupt.wait() => return Err(TrialError::Interrupted),
-            () = sleep_until(deadline) => {
+            () = self.wait_until(signalled, deadline) => {
                 self.recorder.record(EventKind::DeadlinePassed);
                 match self.release().await {
                     Some(exit) => exit,
@@ -299,6 +303,14 @@ impl<'a> Course<'a> {
             () = looked => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
         }
+    }
+
+    /// Waits for the deadline; after the time in which something may still happen, makes room for
+    /// another trial.
+    async fn wait_until(&self, signalled: Instant, deadline: Instant) {
+        sleep_until((signalled + self.subject.contract.refused_after() + BUSY).min(deadline)).await;
+        (self.waits)();
+        sleep_until(deadline).await;
     }
 
     /// The deadline is over, and the clients close what only they keep open. A target that then

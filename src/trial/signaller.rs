@@ -133,7 +133,8 @@ fn watch_listener(order: &Order, recorder: &Recorder, mut watch: SocketWatch) {
     let mut is_empty = false;
     while !order.over.load(Ordering::SeqCst) {
         let Ok(listener) = watch.listener(order.server) else { return };
-        if !is_empty && listener.is_none_or(|listener| listener.queued == 0) {
+        let may_be_empty = listener.is_none_or(|listener| listener.queued == 0);
+        if !is_empty && may_be_empty && queued(&mut watch, order.server) == 0 {
             is_empty = true;
             recorder.record(EventKind::QueueEmptied);
         }
@@ -143,6 +144,13 @@ fn watch_listener(order: &Order, recorder: &Recorder, mut watch: SocketWatch) {
         }
         std::thread::sleep(pause(recorder.now().since(begun)));
     }
+}
+
+/// Connections in the accept queues of all who listen on the port (SO_REUSEPORT, socket(7)).
+fn queued(watch: &mut SocketWatch, server: SocketAddr) -> u32 {
+    let listening = watch.listening().unwrap_or_default().into_iter();
+    let same = listening.filter(|listening| listening.address.port() == server.port());
+    same.map(|listening| listening.queued).sum()
 }
 
 /// Looks often at first, when most listeners close, and seldom where one stays open.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::invariants;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
     Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
@@ -148,9 +149,13 @@ fn merged(
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
     let not_applicable = number(VerdictName::NotApplicable);
+    let tried =
+        trials.iter().filter(|trial| trial.is_judged()).map(|t| t.report.situation).collect();
+    let untried = invariants::find(id).and_then(|invariant| invariant.untried(&tried));
     let verdict = match () {
         () if violated > 0 => VerdictName::Violated,
         () if satisfied > 0 => VerdictName::Satisfied,
+        () if untried.is_some() && !tried.is_empty() => VerdictName::NotApplicable,
         () if not_applicable > 0 && not_applicable as usize == shown.len() => {
             VerdictName::NotApplicable
         }
@@ -161,6 +166,7 @@ fn merged(
     let bounds = rate_bounds_95(violations, exercised);
     let reason = match verdict {
         VerdictName::Violated | VerdictName::Satisfied => None,
+        VerdictName::NotApplicable if untried.is_some() => untried,
         _ => Some(usual_reason(&shown, verdict).unwrap_or(no_trial).to_owned()),
     };
     InvariantReport {
