@@ -12,7 +12,8 @@ use super::failure::Failure;
 use super::publish::print;
 
 /// Durations that make a check take seconds; the slides' own are the reference server's defaults.
-const SHORT_JOBS: [&str; 4] = ["--background-job", "200ms", "--heavy-job", "700ms"];
+const SHORT: [&str; 6] =
+    ["--background-job", "200ms", "--heavy-job", "700ms", "--stall-timeout", "1s"];
 
 #[derive(Parser)]
 #[command(name = "reference-server", args_override_self = true)]
@@ -35,7 +36,7 @@ pub fn or_reference_server(mut target: Target) -> Result<Target, Failure> {
         .map_err(|reason| TrialError::Harness { what: "find its own program", reason })?;
     let options = std::mem::take(&mut target.command);
     target.command = vec![own.display().to_string(), "reference-server".into()];
-    target.command.extend(SHORT_JOBS.map(String::from));
+    target.command.extend(SHORT.map(String::from));
     target.command.extend(options);
     target.ready_path.get_or_insert_with(|| "/readyz".into());
     Ok(target)

@@ -60,7 +60,8 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let run_id = format!("{}-{seed:x}", std::process::id());
     let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
     let target = bundled::or_reference_server(settings.target())?;
-    let contract = settings.contract(Vec::new());
+    let mut contract = settings.contract(Vec::new());
+    contract.has_readiness = target.ready_path.is_some();
     let subject =
         Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
     let extent = extent(settings.amount);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::event::{EventIndex, ExitStatus, Framing, Request, RequestEnd};
+use crate::model::event::{EventIndex, EventKind, ExitStatus, Framing, Request, RequestEnd};
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
 use crate::model::time::{Nanos, human};
@@ -43,7 +43,12 @@ pub(super) fn evidence(
     event: EventIndex,
     request: &Request,
 ) -> Vec<EventIndex> {
-    sorted([signal.event, history.connection_of(request).0, event])
+    let thawed = history.pause().and_then(|_| {
+        let is = |kind: &EventKind| matches!(kind, EventKind::Thawed);
+        history.first(is).map(|(event, _)| event)
+    });
+    let shown = [signal.event, history.connection_of(request).0, event];
+    sorted(shown.into_iter().chain(thawed))
 }
 
 /// Events in the order of time, each once.

@@ -87,7 +87,7 @@ pub fn list_json(invariants: &[&Invariant]) -> serde_json::Value {
 }
 
 fn entry(name: &str, about: &str) -> String {
-    hanging(&format!("{name:<16}  "), about, WIDTH)
+    hanging(&format!("{name:<19}  "), about, WIDTH)
 }
 
 #[cfg(test)]

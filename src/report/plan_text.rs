@@ -1,12 +1,12 @@
 //! A plan for people, as a table, and for programs, as JSON.
 
-use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, Trial};
+use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, Situation, Trial};
 
 use super::numbers::counted;
 use super::text::{columns, cut};
 
 const WIDTH: usize = 80;
-const TITLES: [&str; 7] = ["trial", "seed", "situation", "signal", "at ms", "connections", "loop"];
+const TITLES: [&str; 7] = ["trial", "seed", "situation", "signal", "moment", "conns", "pace"];
 
 /// The plan as a table, a line a trial.
 pub fn table(plan: &Plan) -> String {
@@ -19,7 +19,7 @@ pub fn table(plan: &Plan) -> String {
     }
     let trials = counted(plan.trials.len() as u64, "trial", "trials");
     let mut text =
-        format!("seed {}, {trials}; times are from the start of the load\n\n", plan.seed);
+        format!("seed {}, {trials}; instants are from the start of the load\n\n", plan.seed);
     text.push_str(&line(&TITLES.map(str::to_owned), &widths));
     for row in &rows {
         text.push_str(&line(row, &widths));
@@ -36,29 +36,31 @@ pub fn json(plan: &Plan) -> String {
 
 fn row(trial: &Trial) -> [String; 7] {
     let signals: Vec<_> = trial.signals.iter().map(|planned| planned.signal.to_string()).collect();
-    let moments: Vec<_> = trial.signals.iter().map(|planned| moment(planned.moment)).collect();
+    let signals = if trial.is_control() { "none".into() } else { signals.join("+") };
     [
         trial.number.to_string(),
         trial.seed.to_string(),
         trial.situation.name().to_owned(),
-        signals.join("+"),
-        moments.join("+"),
+        signals,
+        moment(trial),
         trial.load.connections.to_string(),
-        shape(&trial.load),
+        if trial.situation == Situation::Load { shape(&trial.load) } else { String::new() },
     ]
 }
 
-fn moment(moment: Moment) -> String {
-    match moment {
-        Moment::Uniform { after } => format!("{:.1}", after.as_secs_f64() * 1e3),
-        Moment::Reached | Moment::Landmark { .. } => moment.name().to_owned(),
+/// When the signal comes: an instant, or what it waits for.
+fn moment(trial: &Trial) -> String {
+    match trial.signals.first().map(|planned| planned.moment) {
+        Some(Moment::Uniform { after }) => format!("{:.1} ms", after.as_secs_f64() * 1e3),
+        _ => trial.moment(),
     }
 }
 
+/// The pause of each client between two requests, or requests a second.
 fn shape(load: &LoadShape) -> String {
     match load.arrivals {
-        Arrivals::Closed { pause } => format!("closed {:.0} ms", pause.as_secs_f64() * 1e3),
-        Arrivals::Open { per_second } => format!("open {per_second:.0}/s"),
+        Arrivals::Closed { pause } => format!("{:.0} ms", pause.as_secs_f64() * 1e3),
+        Arrivals::Open { per_second } => format!("{per_second:.0}/s"),
     }
 }
 
@@ -80,7 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::plan::{PlannedSignal, SignalTo, Situation};
+    use crate::model::plan::{PlannedSignal, SignalTo};
     use crate::model::signal::Signal;
 
     fn plan() -> Plan {

@@ -54,7 +54,7 @@ pub(super) fn draw(trial: &TrialReport, events: &[Event], width: usize) -> Optio
     }
     lanes.truncate(LANES_SHOWN);
     let scale = Scale::over(&lanes, trial, width)?;
-    lanes.extend(trial.refused_after_ms.map(|at| listen(scale.left, at)));
+    lanes.extend(listener(trial).map(|(at, how)| listen(scale.left, at, how)));
     lanes.extend(trial.exit.as_ref().and_then(exit));
     let mut text = scale.axis(&signal.signal.to_string());
     for lane in &lanes {
@@ -176,10 +176,16 @@ fn lane<'l>(lanes: &'l mut Vec<Lane>, label: &str) -> &'l mut Lane {
 }
 
 /// The listening socket, from the left edge to the first refused connection.
-fn listen(left: f64, refused: f64) -> Lane {
+/// When nobody listened any more: as the kernel showed it, or as a client met it.
+fn listener(trial: &TrialReport) -> Option<(f64, &'static str)> {
+    let closed = trial.listener_closed_after_ms.map(|at| (at, "closed"));
+    closed.or_else(|| Some((trial.refused_after_ms?, "refused")))
+}
+
+fn listen(left: f64, at: f64, how: &str) -> Lane {
     let mut lane = Lane::new("listen");
-    lane.strokes.push(Stroke { from: left, to: refused, glyph: THIN });
-    lane.marks.push(Mark::of(refused, END, "refused"));
+    lane.strokes.push(Stroke { from: left, to: at, glyph: THIN });
+    lane.marks.push(Mark::of(at, END, how));
     lane
 }
 
@@ -221,7 +227,7 @@ impl Scale {
     fn over(lanes: &[Lane], trial: &TrialReport, width: usize) -> Option<Self> {
         let exit = trial.exit.as_ref().and_then(|exit| exit.after_ms);
         let times = lanes.iter().flat_map(Lane::times);
-        let times: Vec<f64> = times.chain(exit).chain(trial.refused_after_ms).collect();
+        let times: Vec<f64> = times.chain(exit).chain(listener(trial).map(|(at, _)| at)).collect();
         let right = times.iter().copied().fold(f64::NAN, f64::max).max(0.1);
         let left = times.iter().copied().fold(0.0, f64::min);
         // A little room before the signal shows that it is one.
