@@ -1,6 +1,6 @@
 //! Reports of hand-made trials, in every format: nothing here is timed, so nothing here varies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -237,6 +237,7 @@ fn facts(trials: u32) -> RunFacts {
         duration_ms: 29_812.0,
         interrupted: None,
         retries: 0,
+        chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
         histories: None,
     }

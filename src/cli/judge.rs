@@ -1,6 +1,6 @@
 //! `judge`: the verdicts of recorded histories again, by the same or by other rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::judge::judge as findings;
@@ -95,6 +95,7 @@ impl Judged {
             duration_ms: 0.0,
             interrupted: None,
             retries: 0,
+            chosen: BTreeSet::new(),
             unreachable: BTreeMap::new(),
             histories: None,
         };

@@ -63,6 +63,7 @@ impl RunRecord<'_> {
             duration_ms: self.duration.as_secs_f64() * 1e3,
             interrupted: self.interrupted,
             retries: self.retries,
+            chosen: self.settings.situations.iter().copied().collect(),
             unreachable: self.unreachable,
             histories: Some(self.histories.display().to_string()),
         };

@@ -195,9 +195,15 @@ impl Desk<'_> {
             for _ in 0..schedule.threads() {
                 scope.spawn(|| {
                     while let Some((place, trial, parts)) = schedule.next() {
-                        if let Err(failure) = self.one(&trial, &parts, &|| place.give_up()) {
-                            schedule.stop();
-                            lock(&self.results).failure.get_or_insert(failure);
+                        match self.one(&trial, &parts, &|| place.give_up()) {
+                            Ok(true) if trial.hold.is_some() && !trial.is_control() => {
+                                schedule.want_control(&trial);
+                            }
+                            Ok(_) => {}
+                            Err(failure) => {
+                                schedule.stop();
+                                lock(&self.results).failure.get_or_insert(failure);
+                            }
                         }
                     }
                     // Whoever waits for a place learns that there is nothing more to do.
@@ -207,7 +213,8 @@ impl Desk<'_> {
         });
     }
 
-    fn one(&self, trial: &Trial, parts: &[Part], waits: &dyn Fn()) -> Result<(), Failure> {
+    /// Carries out, saves and judges one trial; whether it lost requests.
+    fn one(&self, trial: &Trial, parts: &[Part], waits: &dyn Fn()) -> Result<bool, Failure> {
         let mut contract = self.subject.contract.clone();
         let idle_exit = lock(&self.results).idle_exit;
         contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
@@ -231,7 +238,7 @@ impl Desk<'_> {
                 }
                 Err(TrialError::Interrupted) => {
                     self.store.save(&header, &events)?;
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(error) => {
                     self.store.save_attempt(&header, &events, attempt)?;
@@ -249,13 +256,14 @@ impl Desk<'_> {
         let findings = judge(&history);
         let path = Some(file_name(trial.number));
         let summary = TrialSummary::of(&history, &findings, path, &self.severities);
+        let has_losses = summary.has_losses();
         self.keep(summary);
-        Ok(())
+        Ok(has_losses)
     }
 
     fn keep(&self, summary: TrialSummary) {
         let mut results = lock(&self.results);
-        if summary.report().situation == Situation::Idle {
+        if summary.report().situation == Situation::Idle && summary.is_in_time() {
             let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);
             let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
             results.idle_exit = results.idle_exit.max(exit);

@@ -1,6 +1,6 @@
 //! Which trial is next, and how many run at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use super::progress::Extent;
 
 /// As many trials in a row that can't be carried out, or have no time left, mean that none can.
 const SKIPPED_MAX: u32 = 200;
+/// A trial's control comes within so many trials, in every plan with a few signals.
+const CONTROL_WITHIN: usize = 200;
 /// Trials that only wait for their deadline, side by side with those that do something.
 const WAITING_MAX: usize = 6;
 
@@ -41,6 +43,10 @@ struct State {
     longest: BTreeMap<Situation, Duration>,
     unreachable: BTreeMap<Situation, &'static str>,
     trials: Vec<Trial>,
+    /// Controls that are wanted before their turn.
+    wanted: Vec<u32>,
+    /// Those that have been given before their turn.
+    early: BTreeSet<u32>,
     is_over: bool,
 }
 
@@ -86,6 +92,25 @@ impl<'a> Schedule<'a> {
         Some((place, trial, parts))
     }
 
+    /// Brings the control of a trial forward that has lost requests: without one, nobody knows
+    /// whose fault that is.
+    pub fn want_control(&self, of: &Trial) {
+        let mut state = self.lock();
+        let last = match self.extent {
+            Extent::Trials(trials) => trials,
+            Extent::Budget(_) => u32::MAX,
+        };
+        let mut next = (of.number..=last).take(CONTROL_WITHIN).skip(1);
+        let is_control = |number: &u32| {
+            let other = trial(&self.options, *number);
+            other.is_control() && (other.situation, other.hold) == (of.situation, of.hold)
+        };
+        let Some(number) = next.find(is_control) else { return };
+        if number > state.given && state.early.insert(number) {
+            state.wanted.push(number);
+        }
+    }
+
     /// Hands out no more.
     pub fn stop(&self) {
         self.lock().is_over = true;
@@ -113,7 +138,14 @@ impl<'a> Schedule<'a> {
             if is_done || state.is_over || self.interrupt.asked().is_some() {
                 return None;
             }
+            if let Some(number) = state.wanted.pop() {
+                let trial = trial(&self.options, number);
+                return self.parts(&trial).ok().map(|parts| (trial, parts));
+            }
             state.given += 1;
+            if state.early.contains(&state.given) {
+                continue;
+            }
             let trial = trial(&self.options, state.given);
             match self.parts(&trial) {
                 Ok(parts) if self.fits(state, trial.situation) => return Some((trial, parts)),
@@ -171,5 +203,87 @@ impl Drop for Place<'_> {
         let mut state = self.schedule.lock();
         let longest = state.longest.entry(self.situation).or_default();
         *longest = took.max(*longest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::model::target::RequestTemplate;
+    use crate::trial::interrupt::interrupt;
+
+    fn requests() -> Vec<PreparedRequest> {
+        let address = "127.0.0.1:80".parse().unwrap();
+        vec![PreparedRequest::new(0, &RequestTemplate::get("/"), address)]
+    }
+
+    fn schedule(extent: Extent, workers: usize, interrupt: &Interrupt) -> Schedule<'_> {
+        let options = PlanOptions::new(1);
+        Schedule::new((options, extent, Instant::now()), (requests(), None), workers, interrupt)
+    }
+
+    #[test]
+    fn every_trial_is_given_once_and_no_more_do_something_than_there_are_workers() {
+        let (_interrupter, interrupt) = interrupt();
+        let schedule = schedule(Extent::Trials(66), 3, &interrupt);
+        let (busy, given) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..schedule.threads() {
+                scope.spawn(|| {
+                    while let Some((place, trial, _)) = schedule.next() {
+                        assert!(busy.fetch_add(1, Ordering::SeqCst) < 3);
+                        given.lock().unwrap().push(trial.number);
+                        if trial.hold.is_some() && !trial.is_control() {
+                            schedule.want_control(&trial);
+                        }
+                        busy.fetch_sub(1, Ordering::SeqCst);
+                        if trial.number % 2 == 0 {
+                            place.give_up();
+                            std::thread::yield_now();
+                        }
+                    }
+                    schedule.stop();
+                });
+            }
+        });
+        let mut given = given.into_inner().unwrap();
+        given.sort_unstable();
+        let lacking = [Situation::Streaming, Situation::Uploading];
+        let all = plan(&schedule.options, 66).trials;
+        let wanted: Vec<_> = all.iter().filter(|it| !lacking.contains(&it.situation)).collect();
+        assert_eq!(given, wanted.iter().map(|it| it.number).collect::<Vec<_>>());
+        assert_eq!(schedule.unreachable().into_keys().collect::<Vec<_>>(), lacking);
+    }
+
+    #[test]
+    fn a_loss_brings_its_control_forward() {
+        let (_interrupter, interrupt) = interrupt();
+        let schedule = schedule(Extent::Budget(Duration::from_secs(600)), 1, &interrupt);
+        let lost = loop {
+            let (_, trial, _) = schedule.next().unwrap();
+            if trial.situation == Situation::Delivered {
+                break trial;
+            }
+        };
+        schedule.want_control(&lost);
+        let (_, control, _) = schedule.next().unwrap();
+        assert!(control.is_control());
+        assert_eq!((control.situation, control.hold), (lost.situation, lost.hold));
+        let mut rest = std::iter::from_fn(|| schedule.next().map(|(_, trial, _)| trial.number));
+        assert!(!rest.by_ref().take(40).any(|number| number == control.number), "given twice");
+    }
+
+    #[test]
+    fn a_budget_skips_what_would_not_end_in_it() {
+        let (_interrupter, interrupt) = interrupt();
+        let schedule = schedule(Extent::Budget(Duration::from_secs(600)), 1, &interrupt);
+        schedule.next();
+        schedule.lock().longest.insert(Situation::SlowHandler, Duration::from_secs(601));
+        let (_, next, _) = schedule.next().unwrap();
+        assert_ne!(next.situation, Situation::SlowHandler);
+        schedule.stop();
+        assert!(schedule.next().is_none());
     }
 }

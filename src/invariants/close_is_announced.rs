@@ -127,13 +127,13 @@ mod tests {
 
     #[test]
     fn what_began_before_a_handler_can_have_run_shows_nothing() {
-        inconclusive(verdict(answered(100, |_| {})));
-        violated(verdict(answered(101, |_| {})));
+        inconclusive(verdict(answered(250, |_| {})));
+        violated(verdict(answered(251, |_| {})));
         let lag = EventKind::HarnessLag { worst: Duration::from_millis(5) };
-        inconclusive(verdict(answered(105, |_| {}).event(900, lag)));
+        inconclusive(verdict(answered(255, |_| {}).event(900, lag)));
         let held = |at_ms| answered(at_ms, |_| {}).held(-5).thawed(1_000);
-        inconclusive(verdict(held(1_100)));
-        violated(verdict(held(1_101)));
+        inconclusive(verdict(held(1_250)));
+        violated(verdict(held(1_251)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::wording::{count, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal};
 
 /// So many requests show how long they usually take, at their longest: fewer miss the slow ones.
-const BEFORE_MIN: usize = 10;
+const BEFORE_MIN: usize = 5;
 /// With fewer than so many a single slow one, which may be anything, would decide.
 const AFTER_MIN: usize = 3;
 /// The request that the signal meets is a long one more often than others are, so that some more
@@ -28,7 +28,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     fails_when: "Fails when the slowest hundredth (p99) of the requests of one kind that completed \
                  after the signal took more than three times as long as the slowest hundredth of \
                  those before it, and more than 100 ms longer. Only what completed is compared: \
-                 at least 10 before the signal and 3 after it.",
+                 at least 5 before the signal and 3 after it.",
     why: "Clients have time-outs. An answer that comes too late is lost like one that never \
           comes, only that the server believes it was given; and work that slows down when it is \
           to end makes the drain longer than the deadline.",
@@ -45,7 +45,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
           synchronous file or process calls in the handler of SIGTERM. uvicorn: blocking code in \
           a signal handler or a callback stops the loop. gunicorn and nginx: workers drain side by \
           side, so that fewer of them serve what is left.",
-    needs: "a trial that is not held still, with at least 10 completed requests of one kind before \
+    needs: "a trial that is not held still, with at least 5 completed requests of one kind before \
             the signal and 3 after it: use more connections (--connections)",
     counts: Counts { one: "comparison", many: "comparisons", failed: "slower", has_rate: false },
     occasions: &[Situation::Load],
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn too_few_on_either_side_show_nothing() {
-        assert!(inconclusive(verdict(drained(9, 5, 400))).contains("at least 10 completed"));
+        assert!(inconclusive(verdict(drained(4, 5, 400))).contains("at least 5 completed"));
         inconclusive(verdict(drained(20, 2, 400)));
     }
 

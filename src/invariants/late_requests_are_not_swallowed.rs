@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
 use crate::model::plan::Situation;
-use crate::model::time::human;
+use crate::model::time::{Nanos, human};
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fate, Fates, violations_with};
@@ -18,9 +18,9 @@ const RACE: Duration = Duration::from_millis(10);
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "late-requests-are-not-swallowed",
     fails_when: "Fails when a request that was sent after the signal, while its connection was \
-                 open, gets not one byte in answer: the connection is reset; or it is closed more \
-                 than 10 ms after all of the request was sent, so that the server had it; or \
-                 nothing comes before the deadline. What was sent on a connection that the server \
+                 open, gets not one byte in answer: the connection is reset, or closed, more than \
+                 10 ms after all of the request was sent, so that the server had it; or nothing \
+                 comes before the deadline. What was sent on a connection that the server \
                  had already closed, or closed at the same time, accuses nobody: in HTTP/1.1 that \
                  race can't be avoided. A refusal to connect is no request.",
     why: "A client that is refused, or finds its connection closed, asks another instance. One \
@@ -71,6 +71,8 @@ fn is_swallowed(history: &History, signal: &SignalSent, fate: &Fate<'_>) -> bool
     match fate.outcome {
         _ if !fate.request.sent_while_open => false,
         Outcome::ClosedWithoutResponse => held_for(signal, fate) > RACE + history.lag(),
+        // What lay unread is reset, and lies there also while the target is held still.
+        Outcome::Reset => fate.request.ended.since(sent(fate)) > RACE + history.lag(),
         _ => true,
     }
 }
@@ -78,8 +80,11 @@ fn is_swallowed(history: &History, signal: &SignalSent, fate: &Fate<'_>) -> bool
 /// How long the server had all of a request before its connection ended: a target that is held
 /// still has nothing.
 fn held_for(signal: &SignalSent, fate: &Fate<'_>) -> Duration {
-    let sent = fate.request.sent.unwrap_or(fate.request.ended);
-    fate.request.ended.since(sent.max(signal.felt))
+    fate.request.ended.since(sent(fate).max(signal.felt))
+}
+
+fn sent(fate: &Fate<'_>) -> Nanos {
+    fate.request.sent.unwrap_or(fate.request.ended)
 }
 
 fn remark(signal: &SignalSent, fate: &Fate<'_>) -> String {
@@ -127,14 +132,15 @@ mod tests {
 
     #[test]
     fn a_reset_of_an_open_connection_violates_it() {
-        let message = violated(verdict(reused(21, RequestEnd::Reset))).remove(0).message;
+        let message = violated(verdict(reused(31, RequestEnd::Reset))).remove(0).message;
         let end =
-            "RST +21 ms after SIGTERM, though all of it was sent while the connection was open";
+            "RST +31 ms after SIGTERM, though all of it was sent while the connection was open";
         assert!(message.ends_with(end), "{message}");
-        let connected = Story::new().signal().request(20, 21, RequestEnd::Reset, |request| {
+        let connected = Story::new().signal().request(20, 31, RequestEnd::Reset, |request| {
             request.sent_while_open = true;
         });
         violated(verdict(connected));
+        inconclusive(verdict(reused(30, RequestEnd::Reset)));
     }
 
     #[test]

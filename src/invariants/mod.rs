@@ -4,8 +4,6 @@
 //! server in `fixtures/` that violates it. Lists, explanations, reports and the docs follow from
 //! the fields.
 
-use std::collections::BTreeSet;
-
 use crate::model::history::{History, SignalSent};
 use crate::model::plan::Situation;
 use crate::model::verdict::{Profile, Severity, Verdict};
@@ -89,15 +87,6 @@ pub struct Invariant {
 }
 
 impl Invariant {
-    /// Why it does not apply to a run in which none of these situations was its occasion.
-    pub fn untried(&self, tried: &BTreeSet<Situation>) -> Option<String> {
-        if self.occasions.is_empty() || self.occasions.iter().any(|it| tried.contains(it)) {
-            return None;
-        }
-        let names: Vec<_> = self.occasions.iter().map(|situation| situation.name()).collect();
-        Some(format!("not tried: it takes the situation {}", names.join(" or ")))
-    }
-
     /// Why nothing was shown, where no occasion for it came.
     fn unexercised(&self) -> String {
         format!("not exercised; it needs {}", self.needs)
@@ -188,6 +177,7 @@ fn given_signal(history: &History, check: fn(&History, &SignalSent) -> Verdict) 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::path::Path;
 
     use super::testing::{Story, inconclusive};

@@ -68,6 +68,11 @@ impl Actor {
         self.part.pose.is_prepared(socket, outstanding.as_ref(), progress)
     }
 
+    /// Whether its part is over, so that nothing more comes of it.
+    pub fn is_over(&self) -> bool {
+        self.state.progress.get().over
+    }
+
     /// Whether the connection is as it should be.
     pub fn is_there(&self, sockets: &[SocketSeen], open: &OpenConnections) -> bool {
         let (socket, outstanding, progress) = self.now(sockets, open);
@@ -115,12 +120,12 @@ impl Play {
             }
             Pose::Delivered => {
                 let open = self.connect().await?;
-                clients.until(Stage::Held).await;
+                let open = self.until_held(open).await?;
                 self.ask(open).await;
             }
             Pose::DeliveredAgain => {
                 let open = self.answered_once().await?;
-                clients.until(Stage::Held).await;
+                let open = self.until_held(open).await?;
                 self.ask(open).await;
             }
             Pose::Queued => {
@@ -162,6 +167,19 @@ impl Play {
         Some(open)
     }
 
+    /// Waits until the target is held still; `None` where it closed the connection before that.
+    async fn until_held(
+        &self,
+        (connection, opened): (OpenConnection, Opened),
+    ) -> Option<(OpenConnection, Opened)> {
+        let end = tokio::select! {
+            () = self.clients.until(Stage::Held) => return Some((connection, opened)),
+            end = end_of(&connection.stream) => end,
+        };
+        self.clients.close(connection, opened, end);
+        None
+    }
+
     /// Asks in the part's own way.
     async fn ask(&self, (connection, opened): (OpenConnection, Opened)) {
         let pose = self.part.pose;
@@ -170,8 +188,9 @@ impl Play {
             stalls: matches!(pose, Pose::HalfHeadForEver | Pose::HalfBodyForEver),
         };
         let exchange = self.clients.prepare(&connection, self.part.template);
-        let kept = self.clients.carry_out(exchange, connection, opened, manner).await;
-        if let Some((connection, opened)) = kept {
+        let done = self.clients.carry_out(exchange, connection, opened, manner).await;
+        self.state.note(|progress| progress.answered = done.answered);
+        if let Some((connection, opened)) = done.kept {
             self.clients.close(connection, opened, ConnectionEnd::ClosedByClient);
         }
     }
@@ -220,7 +239,11 @@ impl Play {
         let (connection, opened) = clients.connect_narrow().await?;
         self.state.connection.set(Some(connection.id));
         let exchange = clients.prepare(&connection, self.part.template);
-        let bytes = clients.requests[self.part.template].bytes(|| "stalled".into()).all;
+        let own = &clients.requests[self.part.template];
+        // Slow ones would take too long to fill a buffer.
+        let is_slow = own.usual > BLOCKED / 4;
+        let what = clients.filler.as_ref().filter(|_| is_slow).unwrap_or(own);
+        let bytes = what.bytes(|| "stalled".into()).all;
         let mut sent = 0;
         let mut is_open = true;
         while is_open && sent < SENT_AHEAD_MAX && clients.stage() < Stage::Signalled {

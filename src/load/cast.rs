@@ -69,6 +69,8 @@ pub struct Part {
 pub struct Progress {
     /// Its first request was answered, and the connection kept.
     pub kept: bool,
+    /// Its last request was answered.
+    pub answered: bool,
     /// What it sends is not taken any more.
     pub blocked: bool,
     /// Its part is over.
@@ -128,7 +130,12 @@ fn poses(
                 Pose::Queued,
                 Pose::QueuedSilent,
             ];
-            all.extend(in_handler(requests).map(|_| Pose::InHandler));
+            // While the others are prepared, it would be over.
+            let outlasts = |slow: &usize| {
+                let quick = by_length(requests).next().map(|at| requests[at].usual);
+                quick.is_some_and(|quick| quick * 4 < requests[*slow].first_byte)
+            };
+            all.extend(in_handler(requests).filter(outlasts).map(|_| Pose::InHandler));
             all
         }
         Situation::StalledReader => vec![Pose::NotReading],
@@ -236,7 +243,7 @@ impl Pose {
         progress: Progress,
     ) -> bool {
         // A quick request may be over before anybody looks.
-        if progress.over && matches!(self, Pose::Sent | Pose::Answering) {
+        if progress.answered && matches!(self, Pose::Sent | Pose::Answering) {
             return true;
         }
         let Some(socket) = socket else { return false };

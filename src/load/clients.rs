@@ -41,6 +41,15 @@ pub(super) struct Manner {
     pub(super) stalls: bool,
 }
 
+/// What became of a request.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The connection, where it can carry another one.
+    pub(super) kept: Option<(OpenConnection, Opened)>,
+    /// Whether it was answered completely.
+    pub(super) answered: bool,
+}
+
 /// What the clients of a trial share.
 #[derive(Debug)]
 pub struct Clients {
@@ -50,6 +59,8 @@ pub struct Clients {
     pub address: SocketAddr,
     /// The contract's requests.
     pub requests: Vec<PreparedRequest>,
+    /// A quick request besides them, whose answers are of no interest.
+    pub filler: Option<PreparedRequest>,
     stage: watch::Sender<Stage>,
     open: OpenConnections,
     next_connection: Cell<ConnectionId>,
@@ -121,11 +132,13 @@ impl Clients {
         recorder: Recorder,
         address: SocketAddr,
         requests: Vec<PreparedRequest>,
+        filler: Option<PreparedRequest>,
     ) -> Rc<Self> {
         Rc::new(Self {
             recorder,
             address,
             requests,
+            filler,
             stage: watch::Sender::new(Stage::Load),
             open: OpenConnections::default(),
             next_connection: Cell::new(0),
@@ -246,7 +259,7 @@ impl Clients {
         template: usize,
     ) -> Option<(OpenConnection, Opened)> {
         let exchange = self.prepare(&connection, template);
-        self.carry_out(exchange, connection, opened, Manner::default()).await
+        self.carry_out(exchange, connection, opened, Manner::default()).await.kept
     }
 
     /// A request on its way, which begins now.
@@ -267,14 +280,14 @@ impl Clients {
         exchange
     }
 
-    /// Follows a request to its end; the connection, where it can carry another one.
+    /// Follows a request to its end.
     pub(super) async fn carry_out(
         &self,
         exchange: Exchange,
         mut connection: OpenConnection,
         opened: Opened,
         manner: Manner,
-    ) -> Option<(OpenConnection, Opened)> {
+    ) -> Done {
         let mut exchange = match manner.pace {
             Some(pace) => exchange.at_pace(pace),
             None => exchange,
@@ -295,6 +308,7 @@ impl Clients {
         let reusable = exchange.reusable && !manner.stalls;
         let mut request = exchange.finish(&self.recorder);
         request.stalled = manner.stalls;
+        let answered = request.end == RequestEnd::Complete;
         let end = match request.end {
             RequestEnd::Reset => ConnectionEnd::ResetByServer,
             RequestEnd::Closed => ConnectionEnd::ClosedByServer,
@@ -302,10 +316,10 @@ impl Clients {
         };
         self.recorder.record(EventKind::Request(request));
         if reusable {
-            return Some((connection, opened));
+            return Done { kept: Some((connection, opened)), answered };
         }
         self.close(connection, opened, end);
-        None
+        Done { kept: None, answered }
     }
 
     fn outstanding(&self, connection: ConnectionId, request: Option<Outstanding>) {

@@ -1,10 +1,10 @@
 //! One request and its response over one connection, with the instant of each step.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::sys::socket::{MsgFlags, recv};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
@@ -234,13 +234,14 @@ fn is_reset(error: io::ErrorKind) -> bool {
     error != io::ErrorKind::BrokenPipe
 }
 
-/// Whether the server has not closed its side: no end of the stream is next to be read.
+/// Whether the server has neither closed nor reset the connection (poll(2); unlike a read, it leaves
+/// the error to be read).
 fn is_open(stream: &TcpStream) -> bool {
-    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-    match recv(stream.as_raw_fd(), &mut [0], flags) {
-        Ok(length) => length > 0,
-        Err(error) => error == nix::errno::Errno::EAGAIN,
-    }
+    let closed =
+        PollFlags::from_bits_retain(libc::POLLRDHUP) | PollFlags::POLLHUP | PollFlags::POLLERR;
+    let mut fds = [PollFd::new(stream.as_fd(), closed)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok()
+        && fds[0].revents().is_some_and(|seen| !seen.intersects(closed))
 }
 
 /// How far a request is sent: all of it is due at once, unless its upload is spread out.

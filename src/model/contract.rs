@@ -108,10 +108,10 @@ fn one_second() -> Duration {
     Duration::from_secs(1)
 }
 
-/// A handler of the signal runs within microseconds, and behind a busy event loop within some tens
-/// of milliseconds.
+/// A handler of the signal runs within microseconds; servers that look for their stop flag at
+/// intervals take up to 100 ms.
 fn reaction() -> Duration {
-    Duration::from_millis(100)
+    Duration::from_millis(250)
 }
 
 impl Default for Contract {

@@ -352,6 +352,18 @@ impl History {
         !deadline.into_iter().chain(passed).any(|end_of_its_time| request.ended >= end_of_its_time)
     }
 
+    /// Where a control's signal would have been: between two looks at its connections.
+    pub fn instead_of_signal(&self) -> Option<Bracket> {
+        if self.signal.is_some() {
+            return None;
+        }
+        let seen = |wanted| {
+            let is = move |kind: &EventKind| matches!(kind, EventKind::SocketsSeen { when, .. } if *when == wanted);
+            self.first(is).map(|(_, at)| at)
+        };
+        Some(Bracket { before: seen(Snapshot::Before)?, after: seen(Snapshot::After)? })
+    }
+
     /// Why the situation could not be reached, where it could not: the trial counts for nothing.
     pub fn missed(&self) -> Option<&str> {
         self.events.iter().find_map(|event| match &event.kind {

@@ -20,12 +20,12 @@ use draw::{Purpose, draw, stratified};
 const ROUND: [(Situation, Part); 22] = [
     (Situation::Load, Part::Signal),
     (Situation::SlowHandler, Part::Signal),
+    (Situation::StalledSender, Part::Signal),
     (Situation::Delivered, Part::Signal),
     (Situation::Queued, Part::Signal),
     (Situation::DeliveredKeepalive, Part::Signal),
     (Situation::Idle, Part::Signal),
     (Situation::IdleKeepalive, Part::Signal),
-    (Situation::StalledSender, Part::Signal),
     (Situation::PartialHead, Part::Signal),
     (Situation::Load, Part::Signal),
     (Situation::Streaming, Part::Signal),

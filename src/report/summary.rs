@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::event::{Event, EventKind, PooledRequest, Request};
+use crate::model::event::{Event, EventKind, PooledRequest};
 use crate::model::history::{History, Outcome};
 use crate::model::phase::Phase;
 use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, TrialReport};
@@ -12,8 +12,11 @@ use crate::model::verdict::{Finding, Severity, Verdict, VerdictName, Violation};
 
 mod controls;
 mod coverage;
+mod losses;
+mod occasions;
 mod run;
 
+use losses::{Losses, losses};
 pub use run::{RunFacts, assemble, thin};
 
 /// How many violations of an invariant are shown with their events.
@@ -38,10 +41,10 @@ pub struct TrialSummary {
     outcomes: BTreeMap<(Phase, &'static str), u64>,
     pooled: PooledClients,
     signal: Option<Signal>,
-    /// Requests that were on their way at the signal, or in a control at all; and those of them
-    /// that got no whole response.
-    on_their_way: u64,
-    lost: u64,
+    /// What became of the requests, by their phase at the signal, or where it would have been.
+    losses: BTreeMap<Phase, Losses>,
+    /// Whether the harness was in time.
+    in_time: bool,
 }
 
 /// What a trial shows of one invariant.
@@ -51,6 +54,8 @@ struct Shown {
     verdict: VerdictName,
     exercised: u32,
     violations: u32,
+    /// Whether it was violated, and no more than a control.
+    excused: bool,
     reason: Option<String>,
 }
 
@@ -87,11 +92,10 @@ impl TrialSummary {
         for (_, request, phase) in history.phased_requests().filter(|(_, r, _)| !r.stalled) {
             *outcomes.entry((phase, history.outcome(request).name())).or_default() += 1;
         }
-        let (on_their_way, lost) = losses(history);
         Self {
             report,
-            on_their_way,
-            lost,
+            losses: losses(history),
+            in_time: history.lag() <= history.contract().lag_limit,
             exact: history.signal().map(|_| history.phases_are_exact()),
             shown,
             evidence: evidence(history, findings),
@@ -104,6 +108,16 @@ impl TrialSummary {
     /// Whether it says something about the invariants: it had a signal, and its situation was there.
     fn is_judged(&self) -> bool {
         !self.report.control && self.report.missed.is_none()
+    }
+
+    /// Whether the harness was in time, so that its instants prove something.
+    pub fn is_in_time(&self) -> bool {
+        self.in_time
+    }
+
+    /// Whether requests that were on their way, or came late, got no whole response.
+    pub fn has_losses(&self) -> bool {
+        self.losses.values().any(|losses| losses.lost > 0)
     }
 
     /// The trial as it stands in the report.
@@ -124,7 +138,8 @@ impl Shown {
             }
         };
         let verdict = finding.verdict.outcome();
-        Self { invariant: finding.invariant, verdict, exercised, violations, reason }
+        let excused = false;
+        Self { invariant: finding.invariant, verdict, exercised, violations, excused, reason }
     }
 }
 
@@ -192,28 +207,6 @@ fn measured(history: &History) -> TrialReport {
         held_within_ms: held_within,
         history: None,
     }
-}
-
-/// How many requests were on their way at the signal, or at all where there was none, and how many
-/// of them got no whole response.
-fn losses(history: &History) -> (u64, u64) {
-    let signalled = history.signal().is_some();
-    let on_their_way = |phase: Phase| {
-        phase.is_in_process()
-            || matches!(phase, Phase::PartialHead | Phase::Delivered | Phase::Queued)
-    };
-    let phased = history.phased_requests().filter(|(_, _, phase)| on_their_way(*phase));
-    let all: Vec<_> = match signalled {
-        true => phased.map(|(_, request, _)| request).collect(),
-        false => history.requests().map(|(_, request)| request).collect(),
-    };
-    let lost = |request: &&&Request| {
-        let gone =
-            [Outcome::Truncated, Outcome::ClosedWithoutResponse, Outcome::Reset, Outcome::TimedOut];
-        gone.contains(&history.outcome(request)) && !history.cut_by_harness(request)
-    };
-    let all: Vec<_> = all.into_iter().filter(|request| !request.stalled).collect();
-    (all.len() as u64, all.iter().filter(lost).count() as u64)
 }
 
 /// Milliseconds from one instant to the next; what came within the signal's bracket is 0.

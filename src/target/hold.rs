@@ -110,7 +110,7 @@ impl Hold {
         }
     }
 
-    /// Lets the target go on, the process that was started first, as dropping does.
+    /// Lets the target go on, as dropping does.
     pub fn release(self) {}
 }
 

@@ -20,7 +20,7 @@ mod linux {
     /// Stopping takes some 100 microseconds: for this long a wait is eager.
     const EAGER: Duration = Duration::from_micros(500);
 
-    /// Processes that are stopped until this is dropped, in the order in which they go on.
+    /// Processes that are stopped until this is dropped, the leader first.
     #[derive(Debug)]
     pub(in crate::target) struct Stopped {
         processes: Vec<(ProcessId, OwnedFd)>,
@@ -98,7 +98,9 @@ mod linux {
 
     impl Drop for Stopped {
         fn drop(&mut self) {
-            for (_, handle) in &self.processes {
+            // Children first: a parent that goes on and asks for stopped ones (waitpid(2),
+            // WUNTRACED, as su(1) does) finds none.
+            for (_, handle) in self.processes.iter().rev() {
                 // Whoever has ended needs no more.
                 let _ = sys::pidfd_stop(handle, false);
             }

@@ -12,7 +12,7 @@ use crate::load::cast::Part;
 use crate::load::clients::{Clients, Stage};
 use crate::load::pooled::pooled_client;
 use crate::load::prober::{ask_late, ask_readiness, probe_until_over};
-use crate::model::event::{Event, EventKind, ExitStatus};
+use crate::model::event::{Event, EventKind, ExitStatus, Snapshot};
 use crate::model::plan::{Moment, SignalTo, Situation, Trial};
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
@@ -107,7 +107,12 @@ impl<'a> Course<'a> {
     ) -> Result<Self, TrialError> {
         let address = found.address;
         started.launched.family().look();
-        let clients = Clients::new(recorder.clone(), address, subject.prepared(address));
+        let clients = Clients::new(
+            recorder.clone(),
+            address,
+            subject.prepared(address),
+            subject.filler(address),
+        );
         let to = trial.signals.first().map_or(SignalTo::Leader, |planned| planned.to);
         let followed = followed(to, &started.launched, found)
             .map_err(harness("take hold of the process to signal"))?;
@@ -247,6 +252,8 @@ impl<'a> Course<'a> {
         hold: Option<Hold>,
         interrupt: &Interrupt,
     ) -> Result<(), TrialError> {
+        self.note_sockets(Snapshot::Before);
+        self.note_sockets(Snapshot::After);
         self.clients.enter(Stage::Signalled);
         self.let_go(hold, interrupt).await?;
         let slowest = self.clients.requests.iter().map(|request| request.usual).max();

@@ -61,7 +61,7 @@ impl Stagehand<'_> {
         if let Err(what) = self.wait(&actors, Actor::is_prepared, LIMIT).await {
             return Scene::Missed(what);
         }
-        let held = match self.hold() {
+        let held = match self.hold().await {
             Ok(held) => held,
             Err(what) => return Scene::Missed(what),
         };
@@ -90,13 +90,9 @@ impl Stagehand<'_> {
         let until = Instant::now() + LIMIT;
         while Instant::now() < until {
             sleep(HUNT_TICK).await;
-            // From another thread: the clients of this one must go on asking until all is still.
-            let mut family = self.launched.family().clone();
-            let held = spawn_blocking(move || Hold::begin(&mut family)).await;
-            let held = match held {
-                Ok(Ok(held)) => held,
-                Ok(Err(error)) => return Scene::Missed(error.to_string()),
-                Err(error) => return Scene::Missed(error.to_string()),
+            let held = match self.hold().await {
+                Ok(held) => held,
+                Err(what) => return Scene::Missed(what),
             };
             if self.is_processing() {
                 self.note(&held);
@@ -111,8 +107,11 @@ impl Stagehand<'_> {
         )
     }
 
-    fn hold(&mut self) -> Result<Hold, String> {
-        Hold::begin(self.launched.family()).map_err(|error| error.to_string())
+    /// Holds the target still from another thread: the clients of this one go on meanwhile.
+    async fn hold(&mut self) -> Result<Hold, String> {
+        let mut family = self.launched.family().clone();
+        let held = spawn_blocking(move || Hold::begin(&mut family)).await;
+        held.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     fn note(&self, held: &Hold) {
@@ -156,6 +155,9 @@ impl Stagehand<'_> {
                     }
                 }
                 Some(pose) if begun.elapsed() > limit => return Err(pose.about().into()),
+                Some(pose) if actors.iter().all(|it| it.pose() != pose || it.is_over()) => {
+                    return Err(pose.about().into());
+                }
                 Some(_) => enough = None,
             }
             sleep(TICK).await;

@@ -115,7 +115,7 @@ impl User {
 
     /// One quick trial of a target.
     pub(crate) fn check(&self, options: &[&str], target: &[&str]) -> Ended {
-        self.run(&words(&["--trials", "1"], options, target))
+        self.run(&words(&["--trials", "1", "--situation", "load"], options, target))
     }
 
     /// The command lines of the processes that belong to this user and live.

@@ -6,6 +6,7 @@ use crate::model::plan::Situation;
 use crate::model::run::CoverageCell;
 
 use super::TrialSummary;
+use super::losses::ON_THEIR_WAY;
 
 /// The cells of the trials, and one for each situation that the target gives no occasion for.
 pub(super) fn coverage(
@@ -53,8 +54,10 @@ fn empty(situation: Situation, moment: String) -> CoverageCell {
 
 fn add(cell: &mut CoverageCell, trial: &TrialSummary) {
     cell.trials += 1;
-    cell.requests += trial.on_their_way;
-    cell.lost += trial.lost;
+    for losses in ON_THEIR_WAY.iter().filter_map(|phase| trial.losses.get(phase)) {
+        cell.requests += losses.requests;
+        cell.lost += losses.lost;
+    }
     for shown in trial.shown.iter().filter(|shown| shown.violations > 0) {
         let violations = cell.violations.entry(shown.invariant.to_owned()).or_default();
         *violations += u64::from(shown.violations);

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::invariants;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
     Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
@@ -14,6 +13,7 @@ use crate::model::verdict::{Profile, Severity, VerdictName};
 
 use super::controls::excused;
 use super::coverage::coverage;
+use super::occasions::{NO_TIME, Occasions};
 use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, worst};
 
 /// What a report says besides what its trials show.
@@ -45,7 +45,9 @@ pub struct RunFacts {
     pub histories: Option<String>,
     /// Starts that did not come as far as the signal, and were tried again.
     pub retries: u32,
-    /// Situations that the target gives no occasion for, and why.
+    /// The situations that were to be tried.
+    pub chosen: BTreeSet<Situation>,
+    /// Those of them that the target gives no occasion for, and why.
     pub unreachable: BTreeMap<Situation, &'static str>,
 }
 
@@ -54,8 +56,8 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     let excused = excused(trials, &run.severities);
     let mut trials: Vec<&TrialSummary> = excused.iter().collect();
     trials.sort_by_key(|trial| trial.report.number);
-    let no_trial = no_trial(&trials, &run.unreachable);
-    let merge = |(id, level): &(&'static str, Severity)| merged(id, *level, &trials, &no_trial);
+    let occasions = Occasions::of(&trials, &run.chosen, &run.unreachable);
+    let merge = |(id, level): &(&'static str, Severity)| merged(id, *level, &trials, &occasions);
     let invariants: Vec<_> = run.severities.iter().map(merge).collect();
     let denied = invariants.iter().filter(|invariant| invariant.level == Severity::Deny);
     let verdict = worst(denied.map(|invariant| invariant.verdict));
@@ -87,20 +89,23 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
 
 /// Drops the evidence that no report will show, so that a long run of failures stays small.
 ///
-/// The report is the same whether or not, and however often, this is done.
+/// The report is the same whether or not, and however often, this is done: each situation and moment
+/// keeps its own, since a control may still excuse another's.
 pub fn thin(trials: &mut [TrialSummary]) {
-    let all: Vec<&TrialSummary> = trials.iter().collect();
-    let failed: HashSet<_> =
-        all.iter().flat_map(|trial| &trial.evidence).map(|ranked| ranked.invariant).collect();
-    let kept: HashSet<_> = failed
-        .into_iter()
-        .flat_map(|id| best_evidence(id, &all))
-        .map(|ranked| (ranked.invariant, ranked.place, ranked.evidence.trial))
-        .collect();
+    let mut cells: BTreeMap<_, Vec<&TrialSummary>> = BTreeMap::new();
+    for trial in trials.iter() {
+        let cell = (trial.report.situation, trial.report.moment.as_str());
+        cells.entry(cell).or_default().push(trial);
+    }
+    let mut kept: HashSet<(&'static str, usize, u32)> = HashSet::new();
+    for trials in cells.values() {
+        let failed: HashSet<_> =
+            trials.iter().flat_map(|trial| &trial.evidence).map(|it| it.invariant).collect();
+        let best = failed.into_iter().flat_map(|id| best_evidence(id, trials));
+        kept.extend(best.map(|it| (it.invariant, it.place, it.evidence.trial)));
+    }
     for trial in trials {
-        trial.evidence.retain(|ranked| {
-            kept.contains(&(ranked.invariant, ranked.place, ranked.evidence.trial))
-        });
+        trial.evidence.retain(|it| kept.contains(&(it.invariant, it.place, it.evidence.trial)));
     }
 }
 
@@ -118,28 +123,11 @@ fn best_evidence<'t>(invariant: &str, trials: &[&'t TrialSummary]) -> Vec<&'t Ra
     all.into_iter().map(|(_, ranked)| ranked).take(EVIDENCE_SHOWN).collect()
 }
 
-/// Why no trial was judged, where that is so.
-fn no_trial(trials: &[&TrialSummary], unreachable: &BTreeMap<Situation, &str>) -> String {
-    let missed = trials.iter().filter_map(|trial| {
-        Some(format!("{}: {}", trial.report.situation.name(), trial.report.missed.as_ref()?))
-    });
-    let lacking =
-        unreachable.iter().map(|(situation, what)| format!("{}: {what}", situation.name()));
-    let reasons: BTreeSet<String> = missed.chain(lacking).collect();
-    match reasons.is_empty() {
-        true => "no trial was judged: give the run more time (--budget)".into(),
-        false => {
-            let reasons: Vec<_> = reasons.into_iter().collect();
-            format!("no situation could be reached: {}", reasons.join("; "))
-        }
-    }
-}
-
 fn merged(
     id: &'static str,
     level: Severity,
     trials: &[&TrialSummary],
-    no_trial: &str,
+    occasions: &Occasions,
 ) -> InvariantReport {
     // Controls have no signal, and what was missed was not there: neither shows anything.
     let judged = trials.iter().filter(|trial| trial.is_judged());
@@ -149,25 +137,28 @@ fn merged(
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
     let not_applicable = number(VerdictName::NotApplicable);
-    let tried =
-        trials.iter().filter(|trial| trial.is_judged()).map(|t| t.report.situation).collect();
-    let untried = invariants::find(id).and_then(|invariant| invariant.untried(&tried));
+    let without = occasions.without(id);
+    let excused = shown.iter().any(|shown| shown.excused);
     let verdict = match () {
         () if violated > 0 => VerdictName::Violated,
+        // Neither a failure nor a pass: a control failed as well.
+        () if excused => VerdictName::Inconclusive,
         () if satisfied > 0 => VerdictName::Satisfied,
-        () if untried.is_some() && !tried.is_empty() => VerdictName::NotApplicable,
         () if not_applicable > 0 && not_applicable as usize == shown.len() => {
             VerdictName::NotApplicable
         }
-        () => VerdictName::Inconclusive,
+        () => without.as_ref().map_or(VerdictName::Inconclusive, |(verdict, _)| *verdict),
     };
     let exercised = shown.iter().map(|shown| u64::from(shown.exercised)).sum();
     let violations = shown.iter().map(|shown| u64::from(shown.violations)).sum();
     let bounds = rate_bounds_95(violations, exercised);
     let reason = match verdict {
         VerdictName::Violated | VerdictName::Satisfied => None,
-        VerdictName::NotApplicable if untried.is_some() => untried,
-        _ => Some(usual_reason(&shown, verdict).unwrap_or(no_trial).to_owned()),
+        _ if excused => usual_reason(shown.iter().filter(|shown| shown.excused), verdict),
+        _ => without
+            .map(|(_, reason)| reason)
+            .or_else(|| usual_reason(shown.iter(), verdict))
+            .or_else(|| Some(NO_TIME.to_owned())),
     };
     InvariantReport {
         id: id.to_owned(),
@@ -188,16 +179,19 @@ fn merged(
 }
 
 /// The most frequent reason for this verdict; of equally frequent ones, the first trial's.
-fn usual_reason<'s>(shown: &[&'s Shown], verdict: VerdictName) -> Option<&'s str> {
+fn usual_reason<'s>(
+    shown: impl Iterator<Item = &'s &'s Shown>,
+    verdict: VerdictName,
+) -> Option<String> {
     let mut times: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (at, shown) in shown.iter().filter(|shown| shown.verdict == verdict).enumerate() {
+    for (at, shown) in shown.filter(|shown| shown.verdict == verdict).enumerate() {
         let Some(reason) = &shown.reason else { continue };
         times.entry(reason).or_insert((0, at)).0 += 1;
     }
     times
         .into_iter()
         .max_by_key(|(_, (times, first))| (*times, usize::MAX - first))
-        .map(|(reason, _)| reason)
+        .map(|(reason, _)| reason.to_owned())
 }
 
 fn exit_code(verdict: VerdictName, interrupted: Option<Signal>) -> u8 {

@@ -1,5 +1,7 @@
 //! The rules by which trials become a run.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -10,7 +12,7 @@ use crate::model::verdict::Profile;
 const SEVERITIES: [(&str, Severity); 3] =
     [("denied", Severity::Deny), ("also-denied", Severity::Deny), ("warned", Severity::Warn)];
 
-fn facts() -> RunFacts {
+pub(super) fn facts() -> RunFacts {
     RunFacts {
         tool: Tool { name: "t".into(), version: "0".into() },
         profile: Profile::Graceful,
@@ -35,6 +37,7 @@ fn facts() -> RunFacts {
         duration_ms: 1.0,
         interrupted: None,
         retries: 0,
+        chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
         histories: None,
     }
@@ -42,7 +45,7 @@ fn facts() -> RunFacts {
 
 /// What a trial shows of one invariant, as the tests write it.
 #[derive(Clone, Debug)]
-enum Says {
+pub(super) enum Says {
     Held(u32),
     Failed(u32, u32),
     Nothing(&'static str),
@@ -50,7 +53,7 @@ enum Says {
 }
 use Says::{DoesNotApply, Failed, Held, Nothing};
 
-fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
+pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
     let (mut shown, mut evidence) = (Vec::new(), Vec::new());
     for ((invariant, _), says) in SEVERITIES.iter().zip(says) {
         let (verdict, exercised, violations, reason) = match says {
@@ -59,7 +62,7 @@ fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             Nothing(reason) => (VerdictName::Inconclusive, 0, 0, Some((*reason).to_owned())),
             DoesNotApply => (VerdictName::NotApplicable, 0, 0, Some("no occasion".to_owned())),
         };
-        shown.push(Shown { invariant, verdict, exercised, violations, reason });
+        shown.push(Shown { invariant, verdict, exercised, violations, excused: false, reason });
         evidence.extend((0..violations.min(EVIDENCE_SHOWN as u32)).map(|place| Ranked {
             invariant,
             place: place as usize,
@@ -99,8 +102,8 @@ fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         outcomes: BTreeMap::from([((Phase::Processing, "completed"), u64::from(requests))]),
         pooled: PooledClients::default(),
         signal: Some(Signal::TERM),
-        on_their_way: u64::from(requests),
-        lost: 0,
+        losses: BTreeMap::new(),
+        in_time: true,
     }
 }
 

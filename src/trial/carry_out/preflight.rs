@@ -1,4 +1,4 @@
-//! Before the signal: what each of the target's processes would do with it.
+//! Before the signal: what each of the target's processes would do with it, and what it finds.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::model::event::EventKind;
+use crate::load::clients::asked;
+use crate::model::event::{EventKind, Snapshot};
 use crate::model::time::Nanos;
 use crate::observe::dispositions::dispositions;
 use crate::observe::sockets::SocketWatch;
@@ -38,6 +39,15 @@ impl Course<'_> {
         tokio::select! {
             () = sleep(left.saturating_sub(BEFORE_SIGNAL)) => self.note_dispositions(),
             _ = followed.ended() => {}
+        }
+    }
+
+    /// Writes down what the kernel shows of the connections, where no signal's thread does.
+    pub(super) fn note_sockets(&self, when: Snapshot) {
+        let asked = asked(&self.clients.open_connections());
+        let looked = SocketWatch::new().and_then(|mut it| it.look(self.found.address, &asked));
+        if let Ok(sockets) = looked {
+            self.recorder.record(EventKind::SocketsSeen { when, sockets });
         }
     }
 }

@@ -29,7 +29,8 @@ impl Course<'_> {
     ) -> Result<Ordered, TrialError> {
         let to = recipient(planned.to, &self.started.launched, &self.followed)
             .map_err(harness("take hold of the process to signal"))?;
-        let connections = self.trial.load.connections;
+        let parts = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
+        let connections = self.trial.load.connections.max(parts);
         let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
         let at = at.unwrap_or_else(soon);
         let order = Order {
