@@ -83,7 +83,7 @@ expectations! {
     default_dies: "default-dies", USUAL => [
         "signal-is-handled", "in-flight-requests-complete", "responses-are-whole",
         "delivered-requests-complete", "queued-connections-are-served",
-        "late-requests-are-not-swallowed", "jobs-finish", "exit-status-is-clean"
+        "jobs-finish", "exit-status-is-clean"
     ], exit 1;
     exits_at_once: "exits-at-once", USUAL => [
         "in-flight-requests-complete", "responses-are-whole", "delivered-requests-complete",
@@ -128,7 +128,7 @@ expectations! {
     handles_not_int: "handles-term-not-int", INTERRUPT => [
         "signal-is-handled", "in-flight-requests-complete", "responses-are-whole",
         "delivered-requests-complete", "queued-connections-are-served",
-        "late-requests-are-not-swallowed", "jobs-finish", "exit-status-is-clean"
+        "jobs-finish", "exit-status-is-clean"
     ], exit 1;
     needs_second_signal: "needs-second-signal", USUAL => [
         "signal-is-handled", "new-connections-are-refused", "no-job-starts-after-signal",
@@ -216,7 +216,9 @@ fn may_be_undecided(id: &str, violated: &BTreeSet<&str>) -> bool {
         | "stalled-clients-do-not-block"
         | "idle-connections-are-released" => violated.contains("exits-before-deadline"),
         // Nothing lives long enough to answer.
-        "close-is-announced" => violated.contains("in-flight-requests-complete"),
+        "close-is-announced" | "late-requests-are-not-swallowed" => {
+            violated.contains("in-flight-requests-complete")
+        }
         // A job that does not end leaves no moment with nothing to do.
         "idle-exit-is-prompt" => {
             ["jobs-finish", "exits-before-deadline"].into_iter().any(|id| violated.contains(id))

@@ -14,7 +14,7 @@ use serde_json::Value;
 mod harness;
 
 const CORRECT: [&str; 3] = [BIN, "fixture", "correct"];
-const QUICK: [&str; 2] = ["--path", "/sleep?ms=200"];
+const QUICK: [&str; 4] = ["--path", "/sleep?ms=200", "--situation", "load"];
 /// A run that was told to end has ended after this time, even on a machine that is busy.
 const AT_ONCE: Duration = Duration::from_secs(10);
 

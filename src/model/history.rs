@@ -16,6 +16,7 @@ use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
 pub use super::outcome::Outcome;
 use super::phase::{Around, Bracket, Phase, Source, phase};
+use super::sights::sights_of;
 use super::signal::Signal;
 use super::time::Nanos;
 use super::well_formed::{check_order, check_requests, connections_of};
@@ -463,22 +464,4 @@ fn felt(events: &[Event], sent: Nanos) -> Nanos {
         }
     }
     felt
-}
-
-fn sights_of(events: &[Event]) -> (HashMap<ConnectionId, Around>, bool) {
-    let mut around: HashMap<ConnectionId, Around> = HashMap::new();
-    let mut asked = false;
-    for event in events {
-        let EventKind::SocketsSeen { when, sockets } = &event.kind else { continue };
-        asked = true;
-        for socket in sockets {
-            let sight = around.entry(socket.connection).or_default();
-            // The verdict is about the first signal, and so are the sights around it.
-            match when {
-                Snapshot::Before => sight.before.get_or_insert(*socket),
-                Snapshot::After => sight.after.get_or_insert(*socket),
-            };
-        }
-    }
-    (around, asked)
 }

@@ -14,6 +14,7 @@ mod outcome;
 pub mod phase;
 pub mod plan;
 pub mod run;
+mod sights;
 pub mod signal;
 pub mod statistics;
 pub mod target;
