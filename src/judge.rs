@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::invariants::{CATALOGUE, Invariant};
 use crate::model::history::History;
-use crate::model::time::human;
 use crate::model::verdict::{Finding, Verdict};
 
 /// What a history shows of each invariant, in the order of the catalogue.
@@ -34,14 +33,7 @@ fn judge_by(catalogue: &[&Invariant], history: &History) -> Vec<Finding> {
 
 /// The verdict on everything, where the harness was so late that its instants prove nothing.
 fn starved(history: &History) -> Option<Verdict> {
-    let (lag, limit) = (history.lag(), history.contract().lag_limit);
-    (lag > limit).then(|| {
-        Verdict::inconclusive(format!(
-            "the harness itself was {} late, more than {}: the machine is too busy to tell",
-            human(lag),
-            human(limit)
-        ))
-    })
+    history.too_late().map(Verdict::inconclusive)
 }
 
 /// The verdict on everything, where the trial was not what it was meant to be.

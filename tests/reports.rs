@@ -359,7 +359,7 @@ fn a_quiet_report_is_what_failed_and_the_verdict() {
     let view = View { detail: Detail::Quiet, ..PLAIN };
     insta::assert_snapshot!("quiet_failure", render(&failure(), &view));
     let text = render(&pass_with_a_warning(), &view);
-    assert_eq!(text, "  satisfied, with 1 warning and 1 invariant without an occasion (–)\n");
+    assert_eq!(text, "  satisfied, with 1 warning and no occasion for jobs-finish\n");
 }
 
 #[test]

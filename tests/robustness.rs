@@ -100,6 +100,32 @@ fn a_run_that_is_interrupted_reports_what_it_has() {
     }
 }
 
+/// Most of such a run is spent with the target held still.
+fn start_held(user: &User) -> Running {
+    let options = ["--path", "/", "--situation", "delivered,queued,mixed"];
+    user.start(&words(&["--trials", "500"], &options, &CORRECT))
+}
+
+/// However the harness ends, no target stays behind, stopped or frozen.
+#[test]
+fn a_target_that_is_held_still_outlives_no_harness() {
+    for (trials, signal) in [(2, Signal::SIGINT), (3, Signal::SIGTERM), (5, Signal::SIGINT)] {
+        let user = User::new();
+        let running = start_held(&user);
+        wait_for_trial(&user, trials);
+        interrupted(&user, running, signal);
+        judge_all(&user);
+    }
+    for trials in [1, 2, 3, 4] {
+        let user = User::new();
+        let running = start_held(&user);
+        wait_for_trial(&user, trials);
+        running.signal(Signal::SIGKILL);
+        running.wait();
+        user.wait_for_the_last_process();
+    }
+}
+
 /// Whatever was recorded can be judged.
 fn judge_all(user: &User) {
     let ended = user.run(&["judge", "--no-config", "r/1"]);

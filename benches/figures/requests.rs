@@ -99,7 +99,7 @@ pub(crate) fn load(server: &ReferenceServer, time: Duration) -> Result<Vec<Event
     };
     let request = PreparedRequest::new(0, &RequestTemplate::get("/"), server.address);
     let recorder = Recorder::new();
-    let clients = Clients::new(recorder.clone(), server.address, vec![request], None);
+    let clients = Clients::new(recorder.clone(), server.address, vec![request]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, follow(clients, &shape, time));
     Ok(recorder.into_events())

@@ -103,6 +103,17 @@ pub enum UsageError {
         /// The options.
         options: String,
     },
+    /// A window that outlasts the deadline.
+    #[error(
+        "--lame-duck {lame_duck} is not shorter than --deadline {deadline}\n  \
+         a target that serves for so long can't exit in time: make the deadline longer"
+    )]
+    LameDuck {
+        /// The window.
+        lame_duck: humantime::FormattedDuration,
+        /// The deadline.
+        deadline: humantime::FormattedDuration,
+    },
     /// Trials at the same time, on one port.
     #[error(
         "trials that share port {port} can't run at the same time\n  \

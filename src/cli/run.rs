@@ -263,7 +263,7 @@ impl Desk<'_> {
 
     fn keep(&self, summary: TrialSummary) {
         let mut results = lock(&self.results);
-        if summary.report().situation == Situation::Idle && summary.is_in_time() {
+        if summary.report().situation == Situation::Idle && summary.report().missed.is_none() {
             let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);
             let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
             results.idle_exit = results.idle_exit.max(exit);

@@ -222,6 +222,13 @@ impl Layers<'_> {
             return Err(UsageError::SharedPort { port });
         }
         let (l, e) = (&line.expect, &env.expect);
+        let deadline =
+            first(l.deadline, e.deadline, file.deadline).unwrap_or(Duration::from_secs(30));
+        let lame_duck = positive(first(l.lame_duck, e.lame_duck, file.lame_duck));
+        if let Some(lame_duck) = lame_duck.filter(|lame_duck| *lame_duck >= deadline) {
+            let [lame_duck, deadline] = [lame_duck, deadline].map(humantime::format_duration);
+            return Err(UsageError::LameDuck { lame_duck, deadline });
+        }
         let default = PlanOptions::new(0);
         Ok(Settings {
             command: self.command()?,
@@ -246,11 +253,10 @@ impl Layers<'_> {
             situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
                 .unwrap_or(default.situations),
             rules: Rules::resolve(l, e, file),
-            deadline: first(l.deadline, e.deadline, file.deadline)
-                .unwrap_or(Duration::from_secs(30)),
+            deadline,
             refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
                 .unwrap_or(Duration::from_millis(500)),
-            lame_duck: positive(first(l.lame_duck, e.lame_duck, file.lame_duck)),
+            lame_duck,
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)

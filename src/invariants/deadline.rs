@@ -26,10 +26,11 @@ pub(super) fn outlived(history: &History, signal: &SignalSent) -> Option<(EventI
 }
 
 /// Beyond what an exit with nothing open usually takes: within this time of what it waited for, a
-/// target exits. Later, it may have been about to exit anyway.
-const FOLLOWS_WITHIN: Duration = Duration::from_millis(100);
+/// target exits, also one that looks every half second (as Go's Shutdown does). Later, it may have
+/// been about to exit anyway.
+const FOLLOWS_WITHIN: Duration = Duration::from_millis(550);
 /// A usual exit that takes longer than this would make nearly any exit look like a consequence.
-const USUAL_MAX: Duration = Duration::from_millis(500);
+const USUAL_MAX: Duration = Duration::from_millis(400);
 
 /// The exit of a target that had outlived its deadline, where it came so soon after the clients had
 /// closed what only they kept open that it must have waited for that.

@@ -52,6 +52,13 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
             );
             Verdict::of(1, vec![Violation { message, evidence: sorted([signal.event, event]) }], "")
         }
+        // It was judged by a longer deadline than it was recorded with.
+        (None, Some(exit)) if history.clients_released().is_some_and(|(_, at)| exit.at >= at) => {
+            Verdict::inconclusive(
+                "the clients let go at the deadline of the recording: how long the target would \
+                 have lived with them is not known",
+            )
+        }
         (None, Some(_)) => Verdict::of(1, Vec::new(), ""),
         (None, None) => Verdict::inconclusive(
             "the trial was over before the target's exit and before the deadline",
@@ -65,7 +72,10 @@ fn remains(history: &History) -> String {
         && exit.at >= released
     {
         let after = human(exit.at.since(released));
-        return format!("; it {} {after} after the clients had let go", ended(exit.status));
+        return format!(
+            "; it {} {after} after the idle and stalled clients had let go",
+            ended(exit.status)
+        );
     }
     if history.killed().is_none() {
         return String::new();
@@ -121,7 +131,17 @@ mod tests {
     fn an_exit_that_came_only_when_the_clients_let_go_is_late_all_the_same() {
         let story = Story::new().signal().event(30_000, EventKind::DeadlinePassed).released(30_001);
         let message = &violated(verdict(story.exit_code(30_013, 0)))[0].message;
-        assert!(message.ends_with("it exited with status 0 12 ms after the clients had let go"));
+        let end = "it exited with status 0 12 ms after the idle and stalled clients had let go";
+        assert!(message.ends_with(end), "{message}");
+    }
+
+    #[test]
+    fn what_a_longer_deadline_would_have_shown_nobody_knows() {
+        let story = Story::new().signal().event(30_000, EventKind::DeadlinePassed).released(30_001);
+        let longer = story.exit_code(30_013, 0).promising(|contract| {
+            contract.deadline = Duration::from_secs(60);
+        });
+        assert!(inconclusive(verdict(longer)).contains("is not known"));
     }
 
     #[test]

@@ -52,6 +52,13 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
         return Verdict::inconclusive(INVARIANT.unexercised());
     }
     match (outlived(history, signal), history.exit()) {
+        // It was judged by a longer deadline than it was recorded with.
+        (None, Some(exit)) if history.clients_released().is_some_and(|(_, at)| exit.at >= at) => {
+            Verdict::inconclusive(
+                "the clients let go at the deadline of the recording: how long the target would \
+                 have lived with them is not known",
+            )
+        }
         (None, Some(_)) => Verdict::of(1, Vec::new(), ""),
         (None, None) => Verdict::inconclusive(
             "the trial was over before the target's exit and before the deadline",

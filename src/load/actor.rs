@@ -239,11 +239,7 @@ impl Play {
         let (connection, opened) = clients.connect_narrow().await?;
         self.state.connection.set(Some(connection.id));
         let exchange = clients.prepare(&connection, self.part.template);
-        let own = &clients.requests[self.part.template];
-        // Slow ones would take too long to fill a buffer.
-        let is_slow = own.usual > BLOCKED / 4;
-        let what = clients.filler.as_ref().filter(|_| is_slow).unwrap_or(own);
-        let bytes = what.bytes(|| "stalled".into()).all;
+        let bytes = clients.requests[self.part.template].bytes(|| "stalled".into()).all;
         let mut sent = 0;
         let mut is_open = true;
         while is_open && sent < SENT_AHEAD_MAX && clients.stage() < Stage::Signalled {

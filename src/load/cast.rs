@@ -12,6 +12,8 @@ use super::request::PreparedRequest;
 /// A response takes at least this long, until its first byte or from there to its end, for a
 /// situation that lies in between to be seen and to be there still when the signal comes.
 const LONG: Duration = Duration::from_millis(200);
+/// A response of so many bytes fills a send buffer alone.
+const LARGE: u64 = 1024 * 1024;
 /// How long the sending of a body is spread out, so that the request outlasts the limit within which
 /// connections must be refused.
 const UPLOAD: Duration = Duration::from_millis(900);
@@ -163,6 +165,10 @@ fn template(
     };
     suits.ok_or(match pose {
         Pose::InHandler => "no request is answered as late as 200 ms: name one (--path)",
+        Pose::NotReading => {
+            "every response is slow, and none is large, so that no send buffer is filled: name a \
+             page that is answered at once (--path)"
+        }
         Pose::Answering => "no response takes 200 ms to come: name one (--path)",
         Pose::Uploading | Pose::HalfBodyForEver => {
             "no request has a body: name one (--path 'POST /orders' --body ...)"
@@ -182,10 +188,11 @@ fn streaming(requests: &[PreparedRequest]) -> Option<usize> {
     })
 }
 
-/// The request with the largest response among those that are answered soon.
+/// The request with the largest response, among those that soon fill a send buffer: one by one, as
+/// they are answered soon, or alone.
 fn largest(requests: &[PreparedRequest]) -> Option<usize> {
-    let soon = by_length(requests).filter(|&at| requests[at].usual < LONG);
-    soon.max_by_key(|&at| requests[at].body_length).or_else(|| by_length(requests).next())
+    let fills = |&at: &usize| requests[at].usual < LONG || requests[at].body_length >= LARGE;
+    by_length(requests).filter(fills).max_by_key(|&at| requests[at].body_length)
 }
 
 fn with_body(requests: &[PreparedRequest]) -> Option<usize> {
@@ -301,7 +308,9 @@ impl Pose {
             Pose::DeliveredAgain => "no kept connection had its next request unread",
             Pose::Queued => "no request waited in the accept queue",
             Pose::QueuedSilent => "no connection waited in the accept queue",
-            Pose::NotReading => "no response was too large for a client that does not read",
+            Pose::NotReading => {
+                "no client could fill the target's send buffer: name a larger page (--path)"
+            }
         }
     }
 }

@@ -59,8 +59,6 @@ pub struct Clients {
     pub address: SocketAddr,
     /// The contract's requests.
     pub requests: Vec<PreparedRequest>,
-    /// A quick request besides them, whose answers are of no interest.
-    pub filler: Option<PreparedRequest>,
     stage: watch::Sender<Stage>,
     open: OpenConnections,
     next_connection: Cell<ConnectionId>,
@@ -132,13 +130,11 @@ impl Clients {
         recorder: Recorder,
         address: SocketAddr,
         requests: Vec<PreparedRequest>,
-        filler: Option<PreparedRequest>,
     ) -> Rc<Self> {
         Rc::new(Self {
             recorder,
             address,
             requests,
-            filler,
             stage: watch::Sender::new(Stage::Load),
             open: OpenConnections::default(),
             next_connection: Cell::new(0),

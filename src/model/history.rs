@@ -18,7 +18,7 @@ pub use super::outcome::Outcome;
 use super::phase::{Around, Bracket, Phase, Source, phase};
 use super::sights::sights_of;
 use super::signal::Signal;
-use super::time::Nanos;
+use super::time::{Nanos, human};
 use super::well_formed::{check_order, check_requests, connections_of};
 
 /// The well-formed events of one trial, and what was expected of it.
@@ -400,6 +400,18 @@ impl History {
     /// Whether any line of the target's was a job's.
     pub fn job_lines_seen(&self) -> bool {
         self.job_lines_seen
+    }
+
+    /// Why nothing can be told from the instants, where the harness itself was too late.
+    pub fn too_late(&self) -> Option<String> {
+        let (lag, limit) = (self.lag(), self.contract().lag_limit);
+        (lag > limit).then(|| {
+            format!(
+                "the harness itself was {} late, more than {}: the machine is too busy to tell",
+                human(lag),
+                human(limit)
+            )
+        })
     }
 
     /// How late the harness itself was at its worst.

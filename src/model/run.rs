@@ -181,7 +181,8 @@ pub struct CoverageCell {
     pub signal: Option<Signal>,
     /// How many trials in which the situation was there.
     pub trials: u32,
-    /// How many trials in which it could not be reached: they count for nothing.
+    /// How many trials in which it could not be reached, or the harness was too late: they count
+    /// for nothing.
     #[serde(default)]
     pub missed: u32,
     /// Why it could not be reached.
@@ -211,7 +212,8 @@ pub struct TrialReport {
     /// Whether it had no signal, to show what is lost without one.
     #[serde(default)]
     pub control: bool,
-    /// Why the situation could not be reached, where it could not: the trial counts for nothing.
+    /// Why the trial counts for nothing, where it does: the situation could not be reached, or the
+    /// harness itself was too late.
     #[serde(default)]
     pub missed: Option<String>,
     /// The signals, in order.
@@ -283,12 +285,15 @@ pub struct Timings {
     pub drain_ms: Option<Distribution>,
     /// From the signal to the exit, in milliseconds.
     pub exit_ms: Option<Distribution>,
-    /// From the signal to the first refused connection, in milliseconds.
+    /// From the signal to the first refused connection, in milliseconds, where new connections were
+    /// tried all the time.
     pub refused_after_ms: Option<Distribution>,
-    /// From the signal until the kernel had no listener any more, in milliseconds.
+    /// From the signal until the kernel had no listener any more, in milliseconds, of targets that
+    /// were not held still.
     #[serde(default)]
     pub listener_closed_after_ms: Option<Distribution>,
-    /// From the signal until nothing waited in the accept queue, in milliseconds.
+    /// From the signal until nothing waited in the accept queue, in milliseconds, of targets that
+    /// were not held still.
     #[serde(default)]
     pub queue_emptied_after_ms: Option<Distribution>,
     /// How long it took to hold a target still, in milliseconds.

@@ -43,8 +43,6 @@ pub struct TrialSummary {
     signal: Option<Signal>,
     /// What became of the requests, by their phase at the signal, or where it would have been.
     losses: BTreeMap<Phase, Losses>,
-    /// Whether the harness was in time.
-    in_time: bool,
 }
 
 /// What a trial shows of one invariant.
@@ -95,7 +93,6 @@ impl TrialSummary {
         Self {
             report,
             losses: losses(history),
-            in_time: history.lag() <= history.contract().lag_limit,
             exact: history.signal().map(|_| history.phases_are_exact()),
             shown,
             evidence: evidence(history, findings),
@@ -108,11 +105,6 @@ impl TrialSummary {
     /// Whether it says something about the invariants: it had a signal, and its situation was there.
     fn is_judged(&self) -> bool {
         !self.report.control && self.report.missed.is_none()
-    }
-
-    /// Whether the harness was in time, so that its instants prove something.
-    pub fn is_in_time(&self) -> bool {
-        self.in_time
     }
 
     /// Whether requests that were on their way, or came late, got no whole response.
@@ -185,7 +177,7 @@ fn measured(history: &History) -> TrialReport {
         situation: trial.situation,
         moment: trial.moment(),
         control: trial.is_control(),
-        missed: history.missed().map(str::to_owned),
+        missed: history.missed().map(str::to_owned).or_else(|| history.too_late()),
         signals: signals(history.events()),
         verdict: VerdictName::Inconclusive,
         violated: Vec::new(),

@@ -112,16 +112,26 @@ impl Page<'_> {
         if let Some(deadline) = report.configuration.get("deadline").and_then(|d| d.as_str()) {
             profile.push(format!("deadline {deadline}"));
         }
-        profile.push(format!("seed {}", report.seed));
+        // Histories that are judged again don't tell the seed of their plan, nor how long it took.
+        let is_run = report.duration_ms > 0.0;
+        profile.extend(is_run.then(|| format!("seed {}", report.seed)));
         let situations: BTreeSet<_> = report.trials.iter().map(|trial| trial.situation).collect();
+        let number = grouped(report.trials.len() as u64);
+        let not_counted = report.trials.iter().filter(|trial| trial.missed.is_some()).count();
+        let not_counted = (not_counted > 0).then(|| format!("{not_counted} of them not counted"));
         let trials = [
-            format!("{} in {}", grouped(report.trials.len() as u64), time(report.duration_ms)),
-            counted(situations.len() as u64, "situation", "situations"),
-            match report.levels {
+            Some(match is_run {
+                true => format!("{number} in {}", time(report.duration_ms)),
+                false => number,
+            }),
+            not_counted,
+            Some(counted(situations.len() as u64, "situation", "situations")),
+            Some(match report.levels {
                 Levels::Kernel => "levels from the kernel".into(),
                 Levels::Inferred => "levels inferred from time".into(),
-            },
+            }),
         ];
+        let trials: Vec<String> = trials.into_iter().flatten().collect();
         [
             self.labelled("target", &target),
             self.labelled("profile", &profile.join(" · ")),
@@ -172,8 +182,10 @@ impl Page<'_> {
             let report = self.view.report.map(|path| self.labelled("report", path));
             let histories = self.view.histories.map(|path| self.labelled("histories", path));
             text.extend(report.into_iter().chain(histories));
-            let again = format!("the same plan: --seed {}", self.report.seed);
-            text.push_str(&self.labelled("again", &again));
+            if self.report.duration_ms > 0.0 {
+                let again = format!("the same plan: --seed {}", self.report.seed);
+                text.push_str(&self.labelled("again", &again));
+            }
         }
         text
     }
@@ -192,10 +204,10 @@ impl Page<'_> {
 
     fn satisfied(&self) -> String {
         let mut parts: Vec<String> = self.warnings().into_iter().collect();
-        match self.with(Severity::Deny, VerdictName::NotApplicable).len() as u64 {
-            0 => {}
-            1 => parts.push("1 invariant without an occasion (–)".into()),
-            some => parts.push(format!("{some} invariants without an occasion (–)")),
+        let without = self.with(Severity::Deny, VerdictName::NotApplicable);
+        if !without.is_empty() {
+            let ids: Vec<_> = without.iter().map(|invariant| invariant.id.as_str()).collect();
+            parts.push(format!("no occasion for {}", ids.join(", ")));
         }
         match parts.is_empty() {
             true => "satisfied".into(),

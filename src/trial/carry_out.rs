@@ -107,12 +107,7 @@ impl<'a> Course<'a> {
     ) -> Result<Self, TrialError> {
         let address = found.address;
         started.launched.family().look();
-        let clients = Clients::new(
-            recorder.clone(),
-            address,
-            subject.prepared(address),
-            subject.filler(address),
-        );
+        let clients = Clients::new(recorder.clone(), address, subject.prepared(address));
         let to = trial.signals.first().map_or(SignalTo::Leader, |planned| planned.to);
         let followed = followed(to, &started.launched, found)
             .map_err(harness("take hold of the process to signal"))?;
@@ -175,7 +170,13 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
-        let watch = SocketWatch::new().map_err(harness("ask the kernel about connections"))?;
+        let watch = match SocketWatch::new() {
+            Ok(watch) => watch,
+            Err(error) => {
+                let what = format!("the kernel can't be asked about connections here ({error})");
+                return Ok((None, Scene::Missed(what)));
+            }
+        };
         let mut stagehand = Stagehand {
             clients: &self.clients,
             launched: &mut self.started.launched,

@@ -364,7 +364,7 @@ async fn ask(
     limit: Duration,
 ) -> Vec<Request> {
     let before = recorder.read(<[_]>::len);
-    let clients = Clients::new(recorder.clone(), address, prepared, None);
+    let clients = Clients::new(recorder.clone(), address, prepared);
     let mut asked = JoinSet::new();
     for template in which.iter().copied() {
         let clients: Rc<Clients> = clients.clone();

@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// The same where nothing of the target has to run for it.
 const HELD_LIMIT: Duration = Duration::from_secs(1);
 /// Where some of a kind are there, the others get this long to follow.
-const FOLLOW: Duration = Duration::from_millis(50);
+const FOLLOW: Duration = Duration::from_millis(300);
 /// How often the kernel is asked meanwhile.
 const TICK: Duration = Duration::from_micros(500);
 /// Clients of the load in which a request in process is looked for.

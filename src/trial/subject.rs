@@ -80,11 +80,4 @@ impl Subject {
             })
             .collect()
     }
-
-    /// A request that is answered at once, where those of the contract may be slow: the one for
-    /// readiness.
-    pub fn filler(&self, address: SocketAddr) -> Option<PreparedRequest> {
-        let path = self.target.ready_path.as_ref()?;
-        Some(PreparedRequest::new(0, &RequestTemplate::get(path), address))
-    }
 }

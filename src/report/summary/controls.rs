@@ -70,7 +70,7 @@ fn cells<'t>(
     trials: impl Iterator<Item = &'t TrialSummary>,
 ) -> BTreeMap<Cell<'t>, BTreeMap<Phase, Losses>> {
     let mut cells: BTreeMap<Cell<'t>, BTreeMap<Phase, Losses>> = BTreeMap::new();
-    for trial in trials.filter(|trial| trial.report.missed.is_none() && trial.in_time) {
+    for trial in trials.filter(|trial| trial.report.missed.is_none()) {
         let cell = cells.entry((trial.report.situation, trial.report.moment.as_str())).or_default();
         for (phase, losses) in &trial.losses {
             *cell.entry(*phase).or_default() += *losses;
@@ -130,6 +130,12 @@ mod tests {
         control
     }
 
+    fn late_control() -> TrialSummary {
+        let mut control = control(2, Phase::Delivered, 10);
+        control.report.missed = Some("the harness itself was late".into());
+        control
+    }
+
     /// A trial that is accused of all that it lost.
     fn accused(number: u32, lost: u32) -> TrialSummary {
         let mut trial = held(number, Phase::Delivered, lost.into());
@@ -162,11 +168,9 @@ mod tests {
 
     #[test]
     fn a_control_that_loses_nothing_or_something_else_excuses_nothing() {
-        for control in [
-            control(2, Phase::Delivered, 0),
-            control(2, Phase::Queued, 10),
-            TrialSummary { in_time: false, ..control(2, Phase::Delivered, 10) },
-        ] {
+        for control in
+            [control(2, Phase::Delivered, 0), control(2, Phase::Queued, 10), late_control()]
+        {
             assert_eq!(verdict(&[accused(1, 3), control]), (VerdictName::Violated, 3, 1));
         }
         let mut other_pause = control(2, Phase::Delivered, 10);

@@ -213,19 +213,26 @@ fn levels(trials: &[&TrialSummary]) -> Levels {
 }
 
 fn timings(trials: &[&TrialSummary]) -> Timings {
+    let counted = || trials.iter().filter(|trial| trial.report.missed.is_none());
     let over = |value: fn(&TrialReport) -> Option<f64>| {
-        distribution(trials.iter().filter_map(|trial| value(&trial.report)).collect())
+        distribution(counted().filter_map(|trial| value(&trial.report)).collect())
+    };
+    let over_moving = |value: fn(&TrialReport) -> Option<f64>| {
+        let moving = counted().filter(|trial| trial.report.held_within_ms.is_none());
+        distribution(moving.filter_map(|trial| value(&trial.report)).collect())
     };
     Timings {
         ready_ms: over(|trial| trial.ready_ms),
         drain_ms: over(|trial| trial.drain_ms),
         exit_ms: over(|trial| trial.exit.as_ref()?.after_ms),
-        refused_after_ms: over(|trial| trial.refused_after_ms),
-        listener_closed_after_ms: over(|trial| trial.listener_closed_after_ms),
-        queue_emptied_after_ms: over(|trial| trial.queue_emptied_after_ms),
+        refused_after_ms: over(|trial| {
+            trial.refused_after_ms.filter(|_| trial.situation.has_late_connections())
+        }),
+        listener_closed_after_ms: over_moving(|trial| trial.listener_closed_after_ms),
+        queue_emptied_after_ms: over_moving(|trial| trial.queue_emptied_after_ms),
         held_within_ms: over(|trial| trial.held_within_ms),
         signal_error_us: distribution(
-            trials.iter().flat_map(|t| &t.report.signals).map(|signal| signal.error_us).collect(),
+            counted().flat_map(|t| &t.report.signals).map(|signal| signal.error_us).collect(),
         ),
         harness_lag_ms: over(|trial| Some(trial.harness_lag_ms)),
     }

@@ -103,7 +103,6 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         pooled: PooledClients::default(),
         signal: Some(Signal::TERM),
         losses: BTreeMap::new(),
-        in_time: true,
     }
 }
 

@@ -37,14 +37,14 @@ impl Page<'_> {
         let tried = self.report.coverage.iter().filter(|cell| cell.trials > 0);
         let mut text = String::new();
         for cell in tried {
-            let signal = cell.signal.map_or("no signal (control)".into(), |s| s.to_string());
+            let signal = cell.signal.map_or("control".into(), |s| s.to_string());
             let lost = match (cell.requests, cell.lost) {
                 (0, _) => String::new(),
                 (requests, lost) => format!("{} of {} lost", grouped(lost), grouped(requests)),
             };
             let (situation, moment, trials) = (cell.situation.name(), &cell.moment, cell.trials);
             let line =
-                format!("    {situation:<20} {moment:<13} {trials:>5} × {signal:<20} {lost}");
+                format!("    {situation:<20} {moment:<13} {trials:>5} × {signal:<10} {lost}");
             text.push_str(&format!("{}\n", cut(line.trim_end(), self.width)));
             for (id, violations) in &cell.violations {
                 let line = format!("{} × {id}", grouped(*violations));
