@@ -126,7 +126,7 @@ impl Page<'_> {
             }),
             not_counted,
             Some(counted(situations.len() as u64, "situation", "situations")),
-            Some(match report.levels {
+            (!report.trials.is_empty()).then(|| match report.levels {
                 Levels::Kernel => "levels from the kernel".into(),
                 Levels::Inferred => "levels inferred from time".into(),
             }),
