@@ -8,9 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 use shutdown_check::invariants::CATALOGUE;
+use shutdown_check::plan::ROUND_TRIALS;
 
-/// As many trials as one round of all situations has.
-const ROUND: &str = "22";
 const TOOL: &str = env!("CARGO_BIN_EXE_shutdown-check");
 
 /// One line of the table.
@@ -195,7 +194,8 @@ fn check(options: &[&str], target: &[&str]) -> (Value, i32) {
 
 fn meets_expectation(test: &str) {
     let expected = TABLE.iter().find(|line| line.test == test).unwrap();
-    let options = [&["--trials", ROUND], expected.options].concat();
+    let round = ROUND_TRIALS.to_string();
+    let options = [&["--trials", &round], expected.options].concat();
     let (report, code) = check(&options, &[TOOL, "fixture", expected.fixture]);
     let found: BTreeSet<&str> = with_verdict(&report, "violated").collect();
     let wanted: BTreeSet<&str> = expected.violated.iter().copied().collect();

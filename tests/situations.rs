@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 use harness::{BIN, User, words};
 use serde_json::Value;
 use shutdown_check::model::plan::Situation;
+use shutdown_check::plan::ROUND_TRIALS;
 
 #[allow(dead_code, reason = "each file of tests uses its part")]
 mod harness;
 
 const CORRECT: [&str; 3] = [BIN, "fixture", "correct"];
-/// As many trials as one round has.
-const ROUND: &str = "22";
 
 #[test]
 fn a_target_for_the_other_tests() {
@@ -46,7 +45,7 @@ fn cells<'r>(report: &'r Value, situation: &str) -> impl Iterator<Item = &'r Val
 
 #[test]
 fn one_round_reaches_every_situation() {
-    let report = report(ROUND, &[], &CORRECT);
+    let report = report(&ROUND_TRIALS.to_string(), &[], &CORRECT);
     let tried = tried(&report);
     for situation in Situation::ALL {
         let name = situation.name().to_owned();
@@ -60,7 +59,7 @@ fn one_round_reaches_every_situation() {
 /// No endpoint of the target's is needed: one that is answered at once is enough.
 #[test]
 fn one_quick_page_is_enough_for_nearly_all() {
-    let report = report(ROUND, &["--path", "/"], &CORRECT);
+    let report = report(&ROUND_TRIALS.to_string(), &["--path", "/"], &CORRECT);
     let not_reached: Vec<_> = report["coverage"]
         .as_array()
         .unwrap()

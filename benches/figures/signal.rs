@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use shutdown_check::load::clients::OpenConnections;
+use shutdown_check::load::open::OpenConnections;
 use shutdown_check::model::event::EventKind;
 use shutdown_check::observe::recorder::Recorder;
 use shutdown_check::target::launch::Followed;
@@ -43,6 +43,7 @@ pub(crate) fn measure() -> Outcome {
                 server: ([127, 0, 0, 1], 1).into(),
                 open: OpenConnections::default(),
                 connections: 0,
+                sending: Arc::default(),
                 over: Arc::default(),
             };
             send_from_thread(order, recorder.clone())?.await??;

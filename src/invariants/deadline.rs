@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::model::event::EventIndex;
 use crate::model::history::{Exit, History, SignalSent};
 use crate::model::time::Nanos;
+use crate::model::verdict::Verdict;
 
 use super::wording::{ended, when};
 
@@ -23,6 +24,22 @@ pub(super) fn outlived(history: &History, signal: &SignalSent) -> Option<(EventI
         .filter(|exit| exit.at.since(signal.felt) > deadline + history.lag())
         .map(|exit| (exit.event, format!("{} {}", ended(exit.status), when(exit.at, signal))));
     alive.or(late)
+}
+
+/// The verdict where the target did not outlive its deadline, as far as is known.
+pub(super) fn not_outlived(history: &History) -> Verdict {
+    let released = history.clients_released().map(|(_, at)| at);
+    match history.exit() {
+        None => Verdict::inconclusive(
+            "the trial was over before the target's exit and before the deadline",
+        ),
+        // It is judged by a longer deadline than it was recorded with.
+        Some(exit) if released.is_some_and(|at| exit.at >= at) => Verdict::inconclusive(
+            "the clients let go at the deadline of the recording: how long the target would have \
+             lived with them is not known",
+        ),
+        Some(_) => Verdict::of(1, Vec::new(), ""),
+    }
 }
 
 /// Beyond what an exit with nothing open usually takes: within this time of what it waited for, a

@@ -4,7 +4,7 @@ use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
-use super::deadline::outlived;
+use super::deadline::{not_outlived, outlived};
 use super::wording::{count, ended, sorted};
 use super::{ANY, Counts, Invariant, Severities, given_signal};
 
@@ -42,8 +42,8 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    match (outlived(history, signal), history.exit()) {
-        (Some((event, how)), _) => {
+    match outlived(history, signal) {
+        Some((event, how)) => {
             let message = format!(
                 "process {} {how}; the deadline is {}{}",
                 signal.pid,
@@ -52,17 +52,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
             );
             Verdict::of(1, vec![Violation { message, evidence: sorted([signal.event, event]) }], "")
         }
-        // It was judged by a longer deadline than it was recorded with.
-        (None, Some(exit)) if history.clients_released().is_some_and(|(_, at)| exit.at >= at) => {
-            Verdict::inconclusive(
-                "the clients let go at the deadline of the recording: how long the target would \
-                 have lived with them is not known",
-            )
-        }
-        (None, Some(_)) => Verdict::of(1, Vec::new(), ""),
-        (None, None) => Verdict::inconclusive(
-            "the trial was over before the target's exit and before the deadline",
-        ),
+        None => not_outlived(history),
     }
 }
 

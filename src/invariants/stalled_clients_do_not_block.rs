@@ -5,7 +5,7 @@ use crate::model::plan::Situation;
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
-use super::deadline::{exit_on_release, outlived};
+use super::deadline::{exit_on_release, not_outlived, outlived};
 use super::idle::idle;
 use super::wording::{count, ended, sorted, when};
 use super::{Counts, Invariant, Severities, given_signal};
@@ -51,19 +51,9 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     if stalled.is_empty() {
         return Verdict::inconclusive(INVARIANT.unexercised());
     }
-    match (outlived(history, signal), history.exit()) {
-        // It was judged by a longer deadline than it was recorded with.
-        (None, Some(exit)) if history.clients_released().is_some_and(|(_, at)| exit.at >= at) => {
-            Verdict::inconclusive(
-                "the clients let go at the deadline of the recording: how long the target would \
-                 have lived with them is not known",
-            )
-        }
-        (None, Some(_)) => Verdict::of(1, Vec::new(), ""),
-        (None, None) => Verdict::inconclusive(
-            "the trial was over before the target's exit and before the deadline",
-        ),
-        (Some((event, how)), _) => blocked(history, signal, &stalled, (event, &how)),
+    match outlived(history, signal) {
+        None => not_outlived(history),
+        Some((event, how)) => blocked(history, signal, &stalled, (event, &how)),
     }
 }
 

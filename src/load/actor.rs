@@ -10,10 +10,9 @@ use tokio::time::{sleep, timeout};
 use crate::model::event::{ConnectionEnd, ConnectionId, EventKind, RequestEnd, SocketSeen};
 
 use super::cast::{Part, Pose, Progress};
-use super::clients::{
-    AFTER_SIGNAL, Clients, Manner, OpenConnections, Opened, Outstanding, Stage, end_of,
-};
+use super::clients::{AFTER_SIGNAL, Clients, Manner, Opened, Stage, end_of};
 use super::exchange::OpenConnection;
+use super::open::{OpenConnections, Outstanding};
 
 /// What the server does not take within this time it does not take: it is blocked itself.
 const BLOCKED: Duration = Duration::from_millis(200);
@@ -21,8 +20,11 @@ const BLOCKED: Duration = Duration::from_millis(200);
 /// one request after the other.
 const SENT_AHEAD_MAX: usize = 8 * 1024 * 1024;
 
-/// How many times as long the first, second and third of a kind wait until they ask late.
-const LATER: [u32; 3] = [1, 3, 10];
+/// How long after the signal the first, second and third of a kind ask late.
+const LATER: [Duration; 3] =
+    [AFTER_SIGNAL, AFTER_SIGNAL.saturating_mul(3), AFTER_SIGNAL.saturating_mul(10)];
+/// Whoever asks late has asked so long after the signal.
+pub const ASKED_WITHIN: Duration = LATER[2].saturating_add(Duration::from_millis(60));
 
 /// One connection of a situation, as those see it who wait for the situation.
 #[derive(Debug)]
@@ -86,8 +88,7 @@ impl Actor {
     ) -> (Option<&'s SocketSeen>, Option<Outstanding>, Progress) {
         let connection = self.state.connection.get();
         let socket = sockets.iter().find(|socket| Some(socket.connection) == connection);
-        let open = open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let outstanding = connection.and_then(|id| open.get(&id)?.outstanding);
+        let outstanding = connection.and_then(|id| open.outstanding(id));
         (socket, outstanding, self.state.progress.get())
     }
 }
@@ -201,7 +202,7 @@ impl Play {
         let later = async {
             self.clients.until(Stage::Signalled).await;
             let nth = usize::from(self.part.nth) % LATER.len();
-            sleep(AFTER_SIGNAL * LATER[nth]).await;
+            sleep(LATER[nth]).await;
         };
         let ended = tokio::select! {
             end = end_of(&connection.stream) => Some(end),

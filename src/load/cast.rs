@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::model::event::SocketSeen;
 use crate::model::plan::{Landmark, Situation};
 
-use super::clients::Outstanding;
 use super::exchange::Pace;
+use super::open::Outstanding;
 use super::request::PreparedRequest;
 
 /// A response takes at least this long, until its first byte or from there to its end, for a
@@ -222,11 +222,6 @@ impl Pose {
         }
     }
 
-    /// Whether it is reached only while the target is held still.
-    pub fn is_held(self) -> bool {
-        matches!(self, Pose::Delivered | Pose::DeliveredAgain | Pose::Queued | Pose::QueuedSilent)
-    }
-
     /// Whether the target can be held still for it now.
     pub fn is_prepared(
         self,
@@ -274,13 +269,10 @@ impl Pose {
             Pose::Sent => is(&|asked, sent, _, _| sent == asked.total),
             Pose::InHandler => is(&|asked, _, read, answering| read == asked.total && !answering),
             Pose::Answering => is(&|_, _, _, answering| answering),
-            Pose::Uploading => is(&|asked, sent, read, answering| {
-                read >= asked.head && sent < asked.total && !answering
-            }),
             Pose::HalfHead | Pose::HalfHeadForEver => {
                 is(&|asked, _, read, answering| read == asked.head / 2 && !answering)
             }
-            Pose::HalfBodyForEver => is(&|asked, sent, read, answering| {
+            Pose::Uploading | Pose::HalfBodyForEver => is(&|asked, sent, read, answering| {
                 read >= asked.head && sent < asked.total && !answering
             }),
             Pose::Delivered | Pose::DeliveredAgain => {

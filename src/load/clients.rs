@@ -1,14 +1,13 @@
 //! What the raw clients of a trial share: connections, exchanges, and how far the trial is.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -17,9 +16,10 @@ use crate::model::event::{
 };
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
-use crate::observe::sockets::Asked;
 
+use super::connect::{connect, connect_narrow, is_refusal};
 use super::exchange::{Exchange, OpenConnection, Pace};
+use super::open::{OpenConnections, Outstanding};
 use super::request::PreparedRequest;
 
 /// A connect that takes longer has lost a SYN to a full accept queue, several times over.
@@ -27,10 +27,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// What a client sends after the signal, it sends so long after it: the server has had the time to
 /// act on it, and the client, without a look, has not.
 pub(super) const AFTER_SIGNAL: Duration = Duration::from_millis(20);
-
-/// The receive buffer and the segments of a client that takes little at a time, in bytes.
-const SMALL_BUFFER: u32 = 4096;
-const SMALL_SEGMENT: u32 = 536;
 
 /// How a request is sent, where that is not as usual.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,6 +57,7 @@ pub struct Clients {
     pub requests: Vec<PreparedRequest>,
     stage: watch::Sender<Stage>,
     open: OpenConnections,
+    signalling: Arc<AtomicBool>,
     next_connection: Cell<ConnectionId>,
     next_request: Cell<u32>,
     pub(super) idle: RefCell<Vec<(OpenConnection, Opened)>>,
@@ -81,39 +78,6 @@ pub enum Stage {
     Gone,
     /// Nothing more is to be learnt: give up what is open.
     Over,
-}
-
-/// The connections that are open, for those who ask the kernel about them.
-pub type OpenConnections = Arc<Mutex<BTreeMap<ConnectionId, Open>>>;
-
-/// A connection that is open.
-#[derive(Clone, Copy, Debug)]
-pub struct Open {
-    /// The client's address.
-    pub client: SocketAddr,
-    /// The request that is on its way on it.
-    pub outstanding: Option<Outstanding>,
-}
-
-/// A request on its way, by its place in the two streams of bytes of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outstanding {
-    /// Bytes that were sent before it.
-    pub sent_before: u64,
-    /// Its head's length.
-    pub head: u64,
-    /// Its whole length.
-    pub total: u64,
-    /// Bytes that were received before the response to it.
-    pub received_before: u64,
-}
-
-/// The connections that are open now, as questions to the kernel.
-pub fn asked(open: &OpenConnections) -> Vec<Asked> {
-    let open = open.lock().unwrap_or_else(PoisonError::into_inner);
-    open.iter()
-        .map(|(connection, open)| Asked { connection: *connection, client: open.client })
-        .collect()
 }
 
 /// The beginning of a connection's life.
@@ -137,6 +101,7 @@ impl Clients {
             requests,
             stage: watch::Sender::new(Stage::Load),
             open: OpenConnections::default(),
+            signalling: Arc::default(),
             next_connection: Cell::new(0),
             next_request: Cell::new(0),
             idle: RefCell::default(),
@@ -146,6 +111,12 @@ impl Clients {
     /// The connections that are open.
     pub fn open_connections(&self) -> OpenConnections {
         self.open.clone()
+    }
+
+    /// To be set just before the signal is sent, by whoever sends it: of requests from then on it is
+    /// noted whether they met a connection that was still open.
+    pub fn signalling(&self) -> Arc<AtomicBool> {
+        self.signalling.clone()
     }
 
     /// Tells the clients how far the trial is.
@@ -165,7 +136,7 @@ impl Clients {
 
     /// Opens a connection; `None` when there was none to be had, which is then written down.
     pub(super) async fn connect(&self) -> Option<(OpenConnection, Opened)> {
-        self.connect_by(TcpStream::connect(self.address)).await
+        self.connect_by(connect(self.address)).await
     }
 
     /// The same, as a client that takes little at a time.
@@ -187,25 +158,17 @@ impl Clients {
             () = self.until(Stage::Gone) => Ok(Err(std::io::ErrorKind::Interrupted.into())),
         };
         let stream = match connected {
-            // Nobody listens, and the kernel chose the port itself as the client's.
-            Ok(Ok(stream)) if is_self_connected(&stream) => {
-                let refused = std::io::ErrorKind::ConnectionRefused.into();
-                self.write_down_failure(id, started, Ok(Some(refused)));
-                return None;
-            }
             Ok(Ok(stream)) => stream,
             failed => {
-                self.write_down_failure(id, started, failed.map(|result| result.err()));
+                let error = failed.map(|result| result.err().map(|error| error.kind()));
+                self.write_down_failure(id, started, error);
                 return None;
             }
         };
         let established = self.recorder.now();
         let _ = stream.set_nodelay(true);
         let local = stream.local_addr().ok()?;
-        self.open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Open { client: local, outstanding: None });
+        self.open.add(id, local);
         let opened = Opened { started, established, local_port: local.port() };
         Some((
             OpenConnection { id, stream, sent: 0, received: 0, buffer: vec![0; 16 * 1024] },
@@ -217,13 +180,11 @@ impl Clients {
         &self,
         connection: ConnectionId,
         started: Nanos,
-        failed: Result<Option<std::io::Error>, tokio::time::error::Elapsed>,
+        failed: Result<Option<std::io::ErrorKind>, tokio::time::error::Elapsed>,
     ) {
-        use std::io::ErrorKind::{ConnectionRefused, ConnectionReset, TimedOut};
-        let end = match failed.map(|error| error.map(|error| error.kind())) {
-            Err(_) | Ok(Some(TimedOut)) => ConnectionEnd::ConnectTimedOut,
-            // A listener that closes during the handshake resets it: that is a refusal too.
-            Ok(Some(ConnectionRefused | ConnectionReset)) => ConnectionEnd::Refused,
+        let end = match failed {
+            Err(_) | Ok(Some(std::io::ErrorKind::TimedOut)) => ConnectionEnd::ConnectTimedOut,
+            Ok(Some(error)) if is_refusal(error) => ConnectionEnd::Refused,
             Ok(_) => ConnectionEnd::ConnectFailed,
         };
         let ended = self.recorder.now();
@@ -234,7 +195,7 @@ impl Clients {
 
     /// Closes a connection and writes its life down.
     pub(super) fn close(&self, connection: OpenConnection, opened: Opened, end: ConnectionEnd) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&connection.id);
+        self.open.remove(connection.id);
         let life = Connection {
             connection: connection.id,
             local_port: Some(opened.local_port),
@@ -261,10 +222,12 @@ impl Clients {
     /// A request on its way, which begins now.
     pub(super) fn prepare(&self, connection: &OpenConnection, template: usize) -> Exchange {
         let id = self.next_request.replace(self.next_request.get() + 1);
-        let exchange = Exchange::new(id, connection, &self.requests[template], &self.recorder);
+        let mut exchange = Exchange::new(id, connection, &self.requests[template], &self.recorder);
+        // Read after the exchange's clock, so that none that begins after the signal is overlooked.
+        exchange.is_late = self.signalling.load(Ordering::SeqCst);
         let Request { stream_offset, head_bytes, total_bytes, response_offset, .. } =
             exchange.request;
-        self.outstanding(
+        self.open.note(
             connection.id,
             Some(Outstanding {
                 sent_before: stream_offset,
@@ -300,7 +263,7 @@ impl Clients {
             () = exchange.run(&mut connection, &self.recorder, gate) => {}
             () = self.until(given_up) => {}
         }
-        self.outstanding(connection.id, None);
+        self.open.note(connection.id, None);
         let reusable = exchange.reusable && !manner.stalls;
         let mut request = exchange.finish(&self.recorder);
         request.stalled = manner.stalls;
@@ -318,13 +281,6 @@ impl Clients {
         Done { kept: None, answered }
     }
 
-    fn outstanding(&self, connection: ConnectionId, request: Option<Outstanding>) {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = open.get_mut(&connection) {
-            open.outstanding = request;
-        }
-    }
-
     /// Opens a connection, sends one request on it and follows it to its end.
     pub async fn once(&self, template: usize) {
         if let Some((connection, opened)) = self.connect().await
@@ -339,20 +295,6 @@ impl Clients {
         let quickest = self.requests.iter().enumerate().min_by_key(|(_, request)| request.usual);
         quickest.map_or(0, |(template, _)| template)
     }
-}
-
-/// Connects with a small receive buffer and small segments (SO_RCVBUF, socket(7); TCP_MAXSEG,
-/// tcp(7)): the server's send buffer grows with its segments, and is soon full as well.
-async fn connect_narrow(server: SocketAddr) -> std::io::Result<TcpStream> {
-    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.set_recv_buffer_size(SMALL_BUFFER)?;
-    setsockopt(&socket, sockopt::TcpMaxSeg, &SMALL_SEGMENT)?;
-    socket.connect(server).await
-}
-
-/// A port that nobody listens on can be connected to itself (simultaneous open, RFC 9293).
-pub(super) fn is_self_connected(stream: &TcpStream) -> bool {
-    stream.local_addr().ok() == stream.peer_addr().ok()
 }
 
 /// Comes back when the server ends an idle connection, or says something unasked.

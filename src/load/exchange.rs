@@ -42,6 +42,8 @@ pub struct Exchange {
     pub request: Request,
     /// Whether the connection can carry another request.
     pub reusable: bool,
+    /// Whether it begins after the signal, so that it counts whether the connection is still open.
+    pub is_late: bool,
     bytes: Bytes,
     pace: Pace,
     reader: ResponseReader,
@@ -98,6 +100,7 @@ impl Exchange {
         Self {
             request,
             reusable: false,
+            is_late: false,
             pace: what.upload_over.map_or(Pace::AtOnce, Pace::Spread),
             reader: ResponseReader::new(&what.method),
             bytes,
@@ -134,7 +137,7 @@ impl Exchange {
                 biased;
                 written = write.write(upload.due_bytes(&bytes)), if upload.is_due() => {
                     *sent += self.wrote(written, &mut upload, recorder);
-                    if upload.is_complete() && self.write_failed.is_none() {
+                    if self.is_late && upload.is_complete() && self.write_failed.is_none() {
                         self.request.sent_while_open = is_open(write.as_ref());
                     }
                 }

@@ -3,7 +3,9 @@
 pub mod actor;
 pub mod cast;
 pub mod clients;
+mod connect;
 pub mod exchange;
+pub mod open;
 pub mod pooled;
 pub mod prober;
 pub mod request;

@@ -7,14 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::model::event::{EventKind, Probe, ProbeOutcome, Readiness, ReadinessProbe};
 use crate::observe::recorder::Recorder;
 
-use super::clients::{Clients, Stage, is_self_connected};
+use super::clients::{Clients, Stage};
+use super::connect::{connect, is_refusal};
 use super::response::ResponseReader;
 
 /// A probe that is not answered within this time has met a full accept queue.
@@ -31,14 +31,12 @@ const READINESS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Tries to connect, and closes again at once; the outcome is written down.
 pub async fn probe(address: SocketAddr, recorder: &Recorder) -> ProbeOutcome {
-    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
     let started = recorder.now();
-    let connected = timeout(LIMIT, TcpStream::connect(address)).await;
+    let connected = timeout(LIMIT, connect(address)).await;
     let ended = recorder.now();
     let outcome = match connected.map(|result| result.map_err(|error| error.kind())) {
-        Ok(Ok(stream)) if is_self_connected(&stream) => ProbeOutcome::Refused,
         Ok(Ok(_)) => ProbeOutcome::Established,
-        Ok(Err(ConnectionRefused | ConnectionReset)) => ProbeOutcome::Refused,
+        Ok(Err(error)) if is_refusal(error) => ProbeOutcome::Refused,
         Ok(Err(std::io::ErrorKind::TimedOut)) | Err(_) => ProbeOutcome::TimedOut,
         Ok(Err(_)) => ProbeOutcome::Failed,
     };
@@ -116,13 +114,9 @@ pub async fn ask_readiness(clients: Rc<Clients>, path: String) {
 }
 
 async fn readiness(address: SocketAddr, path: &str) -> Readiness {
-    use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
-    let mut stream = match TcpStream::connect(address).await {
-        Ok(stream) if is_self_connected(&stream) => return Readiness::Refused,
+    let mut stream = match connect(address).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => {
-            return Readiness::Refused;
-        }
+        Err(error) if is_refusal(error.kind()) => return Readiness::Refused,
         Err(_) => return Readiness::NoAnswer,
     };
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");

@@ -341,7 +341,8 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub http_1_0: bool,
     /// Whether the connection was still open in both directions when all of the request had been
-    /// sent: then the server's kernel had it before the server closed.
+    /// sent: then the server's kernel had it before the server closed. Looked at in requests that
+    /// begin after the signal.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sent_while_open: bool,
     /// Whether the client stopped on purpose, so that the response can't be complete.

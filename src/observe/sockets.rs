@@ -43,6 +43,18 @@ pub use linux::SocketWatch;
 #[cfg(not(target_os = "linux"))]
 pub use elsewhere::SocketWatch;
 
+impl SocketWatch {
+    /// Those that listen on a port, on whichever address; several share it by SO_REUSEPORT.
+    ///
+    /// # Errors
+    /// Where netlink fails.
+    pub fn listening_on(&mut self, port: u16) -> std::io::Result<Vec<Listening>> {
+        let mut listening = self.listening()?;
+        listening.retain(|listening| listening.address.port() == port);
+        Ok(listening)
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io;

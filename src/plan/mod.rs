@@ -17,7 +17,7 @@ use draw::{Purpose, draw, stratified};
 
 /// One round over the situations: what finds most comes first, since a run may end at any time,
 /// and `load` comes twice, since each of its trials shows another moment.
-const ROUND: [(Situation, Part); 22] = [
+const ROUND: &[(Situation, Part)] = &[
     (Situation::Load, Part::Signal),
     (Situation::SlowHandler, Part::Signal),
     (Situation::StalledSender, Part::Signal),
@@ -41,6 +41,9 @@ const ROUND: [(Situation, Part); 22] = [
     (Situation::Mixed, Part::Control),
     (Situation::QueuedSilent, Part::Control),
 ];
+
+/// As many trials as one round of all situations with one signal has.
+pub const ROUND_TRIALS: usize = ROUND.len();
 
 /// What a trial of a situation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

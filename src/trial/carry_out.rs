@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::load::actor::ASKED_WITHIN;
 use crate::load::cast::Part;
 use crate::load::clients::{Clients, Stage};
 use crate::load::pooled::pooled_client;
@@ -93,6 +94,8 @@ struct Course<'a> {
     workers: JoinSet<()>,
     /// The others: those who try, ask and measure.
     probers: JoinSet<()>,
+    /// Asks the kernel, where it can be asked; the signal's thread has its own.
+    watch: std::io::Result<SocketWatch>,
     /// Ends what the signal's thread does.
     over: Arc<AtomicBool>,
 }
@@ -125,6 +128,7 @@ impl<'a> Course<'a> {
             clients,
             workers: JoinSet::new(),
             probers,
+            watch: SocketWatch::new(),
             over: Arc::default(),
         })
     }
@@ -170,7 +174,7 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
-        let watch = match SocketWatch::new() {
+        let watch = match &mut self.watch {
             Ok(watch) => watch,
             Err(error) => {
                 let what = format!("the kernel can't be asked about connections here ({error})");
@@ -260,19 +264,12 @@ impl<'a> Course<'a> {
         let slowest = self.clients.requests.iter().map(|request| request.usual).max();
         let limit = CLIENTS_GRACE + slowest.unwrap_or_default() * 2;
         let answers = async {
-            while self
-                .clients
-                .open_connections()
-                .lock()
-                .is_ok_and(|open| open.values().any(|open| open.outstanding.is_some()))
-            {
+            while self.clients.open_connections().any_outstanding() {
                 sleep(LAG_TICK).await;
             }
         };
-        // Those who ask a moment later have asked by then.
-        let asked = sleep(Duration::from_millis(260));
         tokio::select! {
-            _ = timeout(limit, async { asked.await; answers.await }) => Ok(()),
+            _ = timeout(limit, async { sleep(ASKED_WITHIN).await; answers.await }) => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
         }
     }

@@ -11,7 +11,7 @@ use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use tokio::sync::oneshot;
 
-use crate::load::clients::{OpenConnections, asked};
+use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, Snapshot, SocketSeen};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
@@ -57,6 +57,8 @@ pub struct Order {
     pub open: OpenConnections,
     /// How many there will be, about.
     pub connections: u16,
+    /// Set just before it is sent.
+    pub sending: Arc<AtomicBool>,
     /// Set when the trial is over: nothing is sent or watched any more.
     pub over: Arc<AtomicBool>,
 }
@@ -105,6 +107,7 @@ fn send(
     if order.over.load(Ordering::SeqCst) {
         return Err(std::io::ErrorKind::Interrupted.into());
     }
+    order.sending.store(true, Ordering::SeqCst);
     let sending = recorder.now();
     let sent = order.to.send(order.signal);
     let after_sending = recorder.now();
@@ -148,9 +151,8 @@ fn watch_listener(order: &Order, recorder: &Recorder, mut watch: SocketWatch) {
 
 /// Connections in the accept queues of all who listen on the port (SO_REUSEPORT, socket(7)).
 fn queued(watch: &mut SocketWatch, server: SocketAddr) -> u32 {
-    let listening = watch.listening().unwrap_or_default().into_iter();
-    let same = listening.filter(|listening| listening.address.port() == server.port());
-    same.map(|listening| listening.queued).sum()
+    let listening = watch.listening_on(server.port()).unwrap_or_default();
+    listening.iter().map(|listening| listening.queued).sum()
 }
 
 /// Looks often at first, when most listeners close, and seldom where one stays open.
@@ -163,7 +165,7 @@ fn pause(elapsed: Duration) -> Duration {
 }
 
 fn look(watch: &mut Option<SocketWatch>, order: &Order) -> Option<Vec<SocketSeen>> {
-    watch.as_mut()?.look(order.server, &asked(&order.open)).ok()
+    watch.as_mut()?.look(order.server, &order.open.asked()).ok()
 }
 
 impl Recipient {

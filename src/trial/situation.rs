@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::load::actor::Actor;
 use crate::load::cast::{Part, Pose};
-use crate::load::clients::{Clients, OpenConnections, Stage, asked};
+use crate::load::clients::{Clients, Stage};
+use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, SocketSeen};
 use crate::model::plan::{Arrivals, LoadShape};
 use crate::observe::sockets::SocketWatch;
@@ -44,7 +45,7 @@ pub(super) struct Stagehand<'a> {
     pub(super) launched: &'a mut Launched,
     pub(super) server: SocketAddr,
     pub(super) tasks: &'a mut JoinSet<()>,
-    pub(super) watch: SocketWatch,
+    pub(super) watch: &'a mut SocketWatch,
 }
 
 impl Stagehand<'_> {
@@ -123,9 +124,8 @@ impl Stagehand<'_> {
     fn is_processing(&mut self) -> bool {
         let sockets = self.look();
         let open = self.clients.open_connections();
-        let open = open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         sockets.iter().any(|socket| {
-            let outstanding = open.get(&socket.connection).and_then(|open| open.outstanding);
+            let outstanding = open.outstanding(socket.connection);
             Pose::InHandler.is_there(Some(socket), outstanding.as_ref(), Default::default())
         })
     }
@@ -165,7 +165,7 @@ impl Stagehand<'_> {
     }
 
     fn look(&mut self) -> Vec<SocketSeen> {
-        let asked = asked(&self.clients.open_connections());
+        let asked = self.clients.open_connections().asked();
         self.watch.look(self.server, &asked).unwrap_or_default()
     }
 }

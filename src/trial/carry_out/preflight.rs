@@ -1,16 +1,13 @@
 //! Before the signal: what each of the target's processes would do with it, and what it finds.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::load::clients::asked;
 use crate::model::event::{EventKind, Snapshot};
 use crate::model::time::Nanos;
 use crate::observe::dispositions::dispositions;
-use crate::observe::sockets::SocketWatch;
 use crate::target::tree::socket_inodes;
 
 use super::Course;
@@ -18,15 +15,16 @@ use super::Course;
 /// So long before the signal it is looked what the processes would do with it: after the clients'
 /// last starts, and out of the way of the look at their connections.
 const BEFORE_SIGNAL: Duration = Duration::from_millis(25);
+
 impl Course<'_> {
     /// Writes down what each process would do with the signal: while the target runs, since one
     /// that is held still waits for nothing.
     pub(super) fn note_dispositions(&mut self) {
         let Some(planned) = self.trial.signals.first() else { return };
-        let launched = &mut self.started.launched;
-        let leader = launched.leader().pid;
-        let alive: Vec<u32> = launched.family().alive().iter().map(|id| id.pid).collect();
-        let listeners = holders(self.found.address, &alive);
+        let leader = self.started.launched.leader().pid;
+        let alive = self.started.launched.family().alive();
+        let alive: Vec<u32> = alive.iter().map(|id| id.pid).collect();
+        let listeners = self.holders(&alive);
         let processes = dispositions(alive, planned.signal, leader, &listeners);
         self.recorder.record(EventKind::Dispositions { processes });
     }
@@ -43,23 +41,21 @@ impl Course<'_> {
     }
 
     /// Writes down what the kernel shows of the connections, where no signal's thread does.
-    pub(super) fn note_sockets(&self, when: Snapshot) {
-        let asked = asked(&self.clients.open_connections());
-        let looked = SocketWatch::new().and_then(|mut it| it.look(self.found.address, &asked));
-        if let Ok(sockets) = looked {
+    pub(super) fn note_sockets(&mut self, when: Snapshot) {
+        let asked = self.clients.open_connections().asked();
+        let Ok(watch) = &mut self.watch else { return };
+        if let Ok(sockets) = watch.look(self.found.address, &asked) {
             self.recorder.record(EventKind::SocketsSeen { when, sockets });
         }
     }
-}
 
-/// Those of the processes that hold a socket which listens on this port.
-fn holders(server: SocketAddr, processes: &[u32]) -> BTreeSet<u32> {
-    let listening = SocketWatch::new().and_then(|mut watch| watch.listening()).unwrap_or_default();
-    let inodes: BTreeSet<u32> = listening
-        .into_iter()
-        .filter(|listening| listening.address.port() == server.port())
-        .map(|listening| listening.inode)
-        .collect();
-    let holds = |pid: &u32| !socket_inodes(*pid).is_disjoint(&inodes);
-    processes.iter().copied().filter(holds).collect()
+    /// Those of the processes that hold a socket which listens on the target's port.
+    fn holders(&mut self, processes: &[u32]) -> BTreeSet<u32> {
+        let watch = self.watch.as_mut().ok();
+        let on_port = watch.and_then(|watch| watch.listening_on(self.found.address.port()).ok());
+        let inodes: BTreeSet<u32> =
+            on_port.unwrap_or_default().iter().map(|listening| listening.inode).collect();
+        let holds = |pid: &u32| !socket_inodes(*pid).is_disjoint(&inodes);
+        processes.iter().copied().filter(holds).collect()
+    }
 }

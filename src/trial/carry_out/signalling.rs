@@ -40,6 +40,7 @@ impl Course<'_> {
             server: self.found.address,
             open: self.clients.open_connections(),
             connections,
+            sending: self.clients.signalling(),
             over: self.over.clone(),
         };
         let told = send_from_thread(order, self.recorder.clone())
