@@ -143,7 +143,7 @@ fn history(number: u32, end: RequestEnd) -> History {
     };
     let events = vec![
         at(0.0, EventKind::Spawned { pid: 4121 }),
-        at(42.0, EventKind::Ready { address, owner: Some(4121) }),
+        at(42.0, EventKind::Ready { address: Some(address), owner: Some(4121) }),
         at(50.0, EventKind::LoadStarted),
         request(1, 2, 960.0, 961.0, RequestEnd::Complete),
         connection(2, 959.5, 961.0, ConnectionEnd::ClosedByClient),

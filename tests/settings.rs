@@ -323,7 +323,8 @@ fn a_url_says_where_it_listens_and_what_to_ask_for() {
     ];
     for (line, host, port, path) in table {
         let settings = run(line);
-        assert_eq!(settings.address, Address { host: host.into(), port }, "{line}");
+        let wanted = Address { host: host.into(), port, socket: None };
+        assert_eq!(settings.address, wanted, "{line}");
         let paths: String = settings.requests.iter().map(|request| &request.path[..]).collect();
         assert_eq!(paths, path, "{line}");
     }
@@ -331,6 +332,28 @@ fn a_url_says_where_it_listens_and_what_to_ask_for() {
     let target = user.run("--port 2").target();
     assert_eq!((target.host.as_str(), target.port), ("::1", Some(2)));
     assert_eq!(target.requests, [RequestTemplate::get("/a")]);
+}
+
+#[test]
+fn a_unix_socket_is_a_url_as_well() {
+    let table = [
+        ("--url unix:/run/a-{port}.sock --path /x", "/run/a-{port}.sock", "/x"),
+        ("--url unix:///run/a.sock", "/run/a.sock", ""),
+        ("--url unix:@name", "@name", ""),
+        ("--url http+unix://%2Frun%2Fa.sock/x?y=1", "/run/a.sock", "/x?y=1"),
+        ("--ready-url http+unix://%2Frun%2Fa.sock/ready", "/run/a.sock", ""),
+    ];
+    for (line, socket, path) in table {
+        let settings = run(line);
+        assert_eq!(settings.address.socket.as_deref(), Some(socket), "{line}");
+        assert_eq!((settings.address.port, settings.target().port), (None, None), "{line}");
+        let paths: String = settings.requests.iter().map(|request| &request.path[..]).collect();
+        assert_eq!(paths, path, "{line}");
+    }
+    let user = User::new().file("url = 'unix:/run/a.sock'");
+    assert_eq!(user.run("--port 2").target().socket, None, "a port outweighs it");
+    let written = serde_json::to_value(user.run("")).unwrap();
+    assert_eq!(written["url"], "unix:/run/a.sock");
 }
 
 #[test]
@@ -560,7 +583,12 @@ fn messages_about_settings() {
     insta::assert_snapshot!(error("--url https://127.0.0.1/"), @r#"can't use the URL "https://127.0.0.1/": https is not spoken yet: name a port of the target that speaks http"#);
     insta::assert_snapshot!(error("--url http://example.org/"), @r#"can't use the URL "http://example.org/": "example.org" is not this machine: the target is started here, so use 127.0.0.1, [::1] or localhost"#);
     insta::assert_snapshot!(error("--url http://user:hunter2@127.0.0.1/"), @r#"can't use the URL "…@127.0.0.1/": user and password don't go there: use --header 'Authorization: …'"#);
-    insta::assert_snapshot!(error("--url 127.0.0.1:80"), @r#"can't use the URL "127.0.0.1:80": it has to begin with http://, as in http://127.0.0.1:8080/"#);
+    insta::assert_snapshot!(error("--url 127.0.0.1:80"), @r#"can't use the URL "127.0.0.1:80": it has to begin with http:// or unix:, as in http://127.0.0.1:8080/ or unix:/run/x.sock"#);
+    insta::assert_snapshot!(error("--url unix:run/x.sock"), @r#"can't use the URL "unix:run/x.sock": "run/x.sock" is no absolute path: write unix:/run/server-{port}.sock"#);
+    insta::assert_snapshot!(error("--url unix:/run/x.sock -j 2"), @"
+    trials that share unix:/run/x.sock can't run at the same time
+      leave out --parallel, or put {port} into the path, which is another number in each trial
+    ");
     insta::assert_snapshot!(error("--url http://127.0.0.1:99999/"), @r#"can't use the URL "http://127.0.0.1:99999/": "99999" is no port: use 1 to 65535, or {port}"#);
     insta::assert_snapshot!(error("--url http://127.0.0.1:80 --ready-url http://[::1]:80/r"), @r#"can't use the URL "http://[::1]:80/r": readiness is asked for where the target listens: give a path alone"#);
     insta::assert_snapshot!(error("--port 80 --ready-url http://127.0.0.1:81/r"), @r#"can't use the URL "http://127.0.0.1:81/r": readiness is asked for where the target listens: give a path alone"#);

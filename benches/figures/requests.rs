@@ -97,9 +97,9 @@ pub(crate) fn load(server: &ReferenceServer, time: Duration) -> Result<Vec<Event
         keep_alive_percent: 100,
         pooled_clients: 0,
     };
-    let request = PreparedRequest::new(0, &RequestTemplate::get("/"), server.address);
+    let request = PreparedRequest::new(0, &RequestTemplate::get("/"), &server.address.into());
     let recorder = Recorder::new();
-    let clients = Clients::new(recorder.clone(), server.address, vec![request]);
+    let clients = Clients::new(recorder.clone(), Some(server.address.into()), vec![request]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, follow(clients, &shape, time));
     Ok(recorder.into_events())

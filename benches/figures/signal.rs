@@ -40,7 +40,7 @@ pub(crate) fn measure() -> Outcome {
                 signal: "SIGWINCH".parse()?,
                 at: recorder.now() + AHEAD,
                 to: Recipient::Process { pid: followed.pid, handle: followed.handle()? },
-                server: ([127, 0, 0, 1], 1).into(),
+                server: Some(([127, 0, 0, 1], 1).into()),
                 open: OpenConnections::default(),
                 connections: 0,
                 sending: Arc::default(),

@@ -127,6 +127,7 @@ fn target() -> Target {
         cwd: None,
         env: vec![("JOB_MS".into(), "0".into())],
         port: None,
+        socket: None,
         host: "127.0.0.1".into(),
         ready_path: None,
         ready_timeout: Duration::from_secs(10),

@@ -114,6 +114,15 @@ pub enum UsageError {
         /// The deadline.
         deadline: humantime::FormattedDuration,
     },
+    /// Trials at the same time, on one unix socket.
+    #[error(
+        "trials that share unix:{socket} can't run at the same time\n  \
+         leave out --parallel, or put {{port}} into the path, which is another number in each trial"
+    )]
+    SharedSocket {
+        /// Its path.
+        socket: String,
+    },
     /// Trials at the same time, on one port.
     #[error(
         "trials that share port {port} can't run at the same time\n  \

@@ -110,6 +110,9 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
         TrialError::PortTaken { .. } => {
             "end the other program, or let the target listen on the port in PORT"
         }
+        TrialError::SocketTaken { .. } => {
+            "end the other program, or give each trial a socket of its own (--url unix:/…/{port}.sock)"
+        }
         TrialError::Launch(_) => "nothing was started",
         TrialError::Harness { .. } => "see the limits of this account (ulimit -a)",
         TrialError::Interrupted | TrialError::Pattern(_) => "nothing was judged",

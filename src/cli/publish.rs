@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::ColorChoice;
 
+use crate::model::address::ServerAddress;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::signal::Signal;
@@ -75,7 +76,7 @@ fn target_report(rehearsed: &Rehearsed) -> TargetReport {
     let subject = &rehearsed.subject;
     TargetReport {
         command: subject.target.command.clone(),
-        url: Some(format!("http://{}/", rehearsed.address)),
+        url: rehearsed.address.as_ref().map(ServerAddress::url),
         discovered: !subject.takes_port && subject.target.port.is_none(),
         parallelism: subject.parallelism,
         requests: subject.contract.requests.iter().map(RequestReport::from).collect(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::judge::judge;
 use crate::load::cast::Part;
+use crate::model::address::ServerAddress;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
 use crate::model::plan::{Situation, Trial};
@@ -29,7 +30,7 @@ use super::failure::Failure;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
-use super::schedule::Schedule;
+use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
 use super::store::{Store, file_name};
 
@@ -71,7 +72,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let Rehearsed { subject, address } = &rehearsed;
     let schedule = Schedule::new(
         (settings.plan_options(seed), extent, begun),
-        (subject.prepared(*address), subject.parallelism),
+        occasion(subject, address.as_ref()),
         workers,
         interrupt,
     );
@@ -118,6 +119,14 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
             Ok(code)
         }
         Some(failure) => Err(failure),
+    }
+}
+
+fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
+    Occasion {
+        address: address.cloned(),
+        requests: address.map(|address| subject.prepared(address)).unwrap_or_default(),
+        parallelism: subject.parallelism,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::cast::{Part, cast};
 use crate::load::request::PreparedRequest;
+use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
 use crate::plan::{PlanOptions, plan, trial};
 use crate::trial::interrupt::Interrupt;
@@ -25,15 +26,36 @@ pub struct Schedule<'a> {
     options: PlanOptions,
     extent: Extent,
     begun: Instant,
-    /// What situations are made of.
-    requests: Vec<PreparedRequest>,
-    /// How many requests the target works on at the same time, where that is few.
-    parallelism: Option<u16>,
+    occasion: Occasion,
     /// How many trials do something at the same time; those that wait come on top.
     workers: usize,
     interrupt: &'a Interrupt,
     state: Mutex<State>,
     freed: Condvar,
+}
+
+/// What the target gives an occasion for.
+#[derive(Clone, Debug, Default)]
+pub struct Occasion {
+    /// Where it listens; absent where it has no listener.
+    pub address: Option<ServerAddress>,
+    /// What situations are made of.
+    pub requests: Vec<PreparedRequest>,
+    /// How many requests it works on at the same time, where that is few.
+    pub parallelism: Option<u16>,
+}
+
+impl Occasion {
+    /// Why there is none for a situation, as far as the target's address alone decides.
+    fn lacks(&self, situation: Situation) -> Result<(), &'static str> {
+        match &self.address {
+            None if situation.needs_connections() => Err("the target has no listener"),
+            Some(ServerAddress::Unix(_)) if situation.needs_kernel() => {
+                Err("the kernel shows nothing of the connections of a unix socket")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,12 +85,12 @@ impl<'a> Schedule<'a> {
     /// The plan's trials, none of which has begun, for so many workers.
     pub fn new(
         (options, extent, begun): (PlanOptions, Extent, Instant),
-        (requests, parallelism): (Vec<PreparedRequest>, Option<u16>),
+        occasion: Occasion,
         workers: usize,
         interrupt: &'a Interrupt,
     ) -> Self {
         let (state, freed) = (Mutex::default(), Condvar::new());
-        Self { options, extent, begun, requests, parallelism, workers, interrupt, state, freed }
+        Self { options, extent, begun, occasion, workers, interrupt, state, freed }
     }
 
     /// How many threads can have a trial at the same time.
@@ -172,10 +194,13 @@ impl<'a> Schedule<'a> {
             Moment::Landmark { landmark } => Some(landmark),
             _ => None,
         });
-        let of_each = trial.load.connections.min(self.parallelism.unwrap_or(u16::MAX));
-        match cast(trial.situation, landmark, &self.requests, of_each) {
+        let Occasion { address, requests, parallelism } = &self.occasion;
+        self.occasion.lacks(trial.situation)?;
+        let of_each = trial.load.connections.min(parallelism.unwrap_or(u16::MAX));
+        let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
+        match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.
-            Err(_) if trial.situation == Situation::SlowHandler => Ok(Vec::new()),
+            Err(_) if trial.situation == Situation::SlowHandler && has_kernel => Ok(Vec::new()),
             parts => parts,
         }
     }
@@ -214,14 +239,27 @@ mod tests {
     use crate::model::target::RequestTemplate;
     use crate::trial::interrupt::interrupt;
 
-    fn requests() -> Vec<PreparedRequest> {
-        let address = "127.0.0.1:80".parse().unwrap();
-        vec![PreparedRequest::new(0, &RequestTemplate::get("/"), address)]
+    fn occasion(address: &str) -> Occasion {
+        let address = address.parse().unwrap();
+        let requests = vec![PreparedRequest::new(0, &RequestTemplate::get("/"), &address)];
+        Occasion { address: Some(address), requests, parallelism: None }
     }
 
     fn schedule(extent: Extent, workers: usize, interrupt: &Interrupt) -> Schedule<'_> {
-        let options = PlanOptions::new(1);
-        Schedule::new((options, extent, Instant::now()), (requests(), None), workers, interrupt)
+        let (options, occasion) = (PlanOptions::new(1), occasion("127.0.0.1:80"));
+        Schedule::new((options, extent, Instant::now()), occasion, workers, interrupt)
+    }
+
+    #[test]
+    fn on_a_unix_socket_what_only_the_kernel_shows_is_not_tried() {
+        let (_interrupter, interrupt) = interrupt();
+        let plan = (PlanOptions::new(1), Extent::Trials(44), Instant::now());
+        let schedule = Schedule::new(plan, occasion("unix:/run/x.sock"), 1, &interrupt);
+        let tried: BTreeSet<_> =
+            std::iter::from_fn(|| schedule.next().map(|(_, trial, _)| trial.situation)).collect();
+        assert!(tried.contains(&Situation::Load) && tried.contains(&Situation::IdleKeepalive));
+        assert!(!tried.iter().any(|it| it.is_held()), "{tried:?}");
+        assert!(schedule.unreachable()[&Situation::Delivered].contains("unix socket"));
     }
 
     #[test]

@@ -148,6 +148,7 @@ impl Settings {
             cwd: self.cwd.clone(),
             env: self.env.clone().into_iter().collect(),
             port: self.address.port,
+            socket: self.address.socket.clone(),
             host: self.address.host.clone(),
             ready_path: self.ready_path.clone(),
             ready_timeout: self.ready_timeout,
@@ -220,6 +221,11 @@ impl Layers<'_> {
         let parallel = first(line.amount.parallel, env.amount.parallel, number(file.parallel));
         if let (Some(port), Some(2..)) = (found.address.port, parallel) {
             return Err(UsageError::SharedPort { port });
+        }
+        if let (Some(socket), Some(2..)) = (&found.address.socket, parallel)
+            && !socket.contains("{port}")
+        {
+            return Err(UsageError::SharedSocket { socket: socket.clone() });
         }
         let (l, e) = (&line.expect, &env.expect);
         let deadline =

@@ -327,7 +327,7 @@ mod tests {
             first_byte: Duration::from_millis(first_byte_ms),
         };
         let address = "127.0.0.1:80".parse().unwrap();
-        PreparedRequest::new(number, &template, address).expecting(Some(&expected))
+        PreparedRequest::new(number, &template, &address).expecting(Some(&expected))
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! What the raw clients of a trial share: connections, exchanges, and how far the trial is.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::model::address::ServerAddress;
 use crate::model::event::{
     Connection, ConnectionEnd, ConnectionId, EventKind, Request, RequestEnd,
 };
@@ -19,8 +18,9 @@ use crate::observe::recorder::Recorder;
 
 use super::connect::{connect, connect_narrow, is_refusal};
 use super::exchange::{Exchange, OpenConnection, Pace};
-use super::open::{OpenConnections, Outstanding};
+use super::open::{OpenConnections, Outstanding, Traffic};
 use super::request::PreparedRequest;
+use super::stream::Stream;
 
 /// A connect that takes longer has lost a SYN to a full accept queue, several times over.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -51,8 +51,8 @@ pub(super) struct Done {
 pub struct Clients {
     /// The book.
     pub recorder: Recorder,
-    /// The server.
-    pub address: SocketAddr,
+    /// The server; absent where the target has no listener, and nobody connects.
+    pub address: Option<ServerAddress>,
     /// The contract's requests.
     pub requests: Vec<PreparedRequest>,
     stage: watch::Sender<Stage>,
@@ -85,14 +85,14 @@ pub enum Stage {
 pub(super) struct Opened {
     started: Nanos,
     established: Nanos,
-    local_port: u16,
+    local_port: Option<u16>,
 }
 
 impl Clients {
     /// Clients of a server, none of which has begun.
     pub fn new(
         recorder: Recorder,
-        address: SocketAddr,
+        address: Option<ServerAddress>,
         requests: Vec<PreparedRequest>,
     ) -> Rc<Self> {
         Rc::new(Self {
@@ -136,17 +136,17 @@ impl Clients {
 
     /// Opens a connection; `None` when there was none to be had, which is then written down.
     pub(super) async fn connect(&self) -> Option<(OpenConnection, Opened)> {
-        self.connect_by(connect(self.address)).await
+        self.connect_by(connect(self.address.as_ref()?)).await
     }
 
     /// The same, as a client that takes little at a time.
     pub(super) async fn connect_narrow(&self) -> Option<(OpenConnection, Opened)> {
-        self.connect_by(connect_narrow(self.address)).await
+        self.connect_by(connect_narrow(self.address.as_ref()?)).await
     }
 
     async fn connect_by(
         &self,
-        connecting: impl Future<Output = std::io::Result<TcpStream>>,
+        connecting: impl Future<Output = std::io::Result<Stream>>,
     ) -> Option<(OpenConnection, Opened)> {
         let id = self.next_connection.replace(self.next_connection.get() + 1);
         let started = self.recorder.now();
@@ -166,14 +166,11 @@ impl Clients {
             }
         };
         let established = self.recorder.now();
-        let _ = stream.set_nodelay(true);
-        let local = stream.local_addr().ok()?;
-        self.open.add(id, local);
-        let opened = Opened { started, established, local_port: local.port() };
-        Some((
-            OpenConnection { id, stream, sent: 0, received: 0, buffer: vec![0; 16 * 1024] },
-            opened,
-        ))
+        let (client, traffic) = (stream.client(), Traffic::new());
+        self.open.add(id, client, &traffic);
+        let opened = Opened { started, established, local_port: client.map(|it| it.port()) };
+        let buffer = vec![0; 16 * 1024];
+        Some((OpenConnection { id, stream, sent: 0, received: 0, traffic, buffer }, opened))
     }
 
     fn write_down_failure(
@@ -198,7 +195,7 @@ impl Clients {
         self.open.remove(connection.id);
         let life = Connection {
             connection: connection.id,
-            local_port: Some(opened.local_port),
+            local_port: opened.local_port,
             started: opened.started,
             established: Some(opened.established),
             ended: self.recorder.now(),
@@ -298,7 +295,7 @@ impl Clients {
 }
 
 /// Comes back when the server ends an idle connection, or says something unasked.
-pub(super) async fn end_of(stream: &TcpStream) -> ConnectionEnd {
+pub(super) async fn end_of(stream: &Stream) -> ConnectionEnd {
     loop {
         if stream.readable().await.is_err() {
             return ConnectionEnd::ResetByServer;

@@ -5,15 +5,15 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::model::event::{ConnectionId, Request, RequestEnd, RequestId};
 use crate::observe::recorder::Recorder;
 
+use super::open::Traffic;
 use super::request::{Bytes, PreparedRequest};
 use super::response::ResponseReader;
+use super::stream::Stream;
 
 /// Pieces into which a slow upload is cut.
 const UPLOAD_PIECES: usize = 20;
@@ -26,11 +26,13 @@ pub struct OpenConnection {
     /// Its number in the trial.
     pub id: ConnectionId,
     /// The connected socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Bytes that were sent on it.
     pub sent: u64,
     /// Bytes that were received on it.
     pub received: u64,
+    /// The same, for whoever looks at the connection from elsewhere.
+    pub traffic: Traffic,
     /// What was read from it is put here.
     pub buffer: Vec<u8>,
 }
@@ -125,8 +127,7 @@ impl Exchange {
         recorder: &Recorder,
         gate: impl Future<Output = ()>,
     ) {
-        let OpenConnection { stream, sent, received, buffer, .. } = connection;
-        let (mut read, mut write) = stream.split();
+        let OpenConnection { stream, sent, received, buffer, traffic, .. } = connection;
         let mut upload = Upload::new(&self.bytes, self.pace);
         let mut gate = std::pin::pin!(gate);
         let bytes = self.bytes.all.clone();
@@ -135,16 +136,18 @@ impl Exchange {
             // of it, and one that sends it back would wait for ever to get rid of it.
             tokio::select! {
                 biased;
-                written = write.write(upload.due_bytes(&bytes)), if upload.is_due() => {
+                written = stream.write(upload.due_bytes(&bytes)), if upload.is_due() => {
                     *sent += self.wrote(written, &mut upload, recorder);
+                    traffic.note_sent(*sent);
                     if self.is_late && upload.is_complete() && self.write_failed.is_none() {
-                        self.request.sent_while_open = is_open(write.as_ref());
+                        self.request.sent_while_open = is_open(stream);
                     }
                 }
-                length = read.read(buffer) => {
+                length = stream.read(buffer) => {
                     let before = self.request.response_bytes;
                     let end = self.take(length, buffer, recorder);
                     *received += self.request.response_bytes - before;
+                    traffic.note_received(*received);
                     if let Some(end) = end {
                         break end;
                     }
@@ -239,7 +242,7 @@ fn is_reset(error: io::ErrorKind) -> bool {
 
 /// Whether the server has neither closed nor reset the connection (poll(2); unlike a read, it leaves
 /// the error to be read).
-fn is_open(stream: &TcpStream) -> bool {
+fn is_open(stream: &Stream) -> bool {
     let closed =
         PollFlags::from_bits_retain(libc::POLLRDHUP) | PollFlags::POLLHUP | PollFlags::POLLERR;
     let mut fds = [PollFd::new(stream.as_fd(), closed)];

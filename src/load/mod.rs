@@ -11,4 +11,5 @@ pub mod prober;
 pub mod request;
 pub mod response;
 pub mod script;
+pub mod stream;
 mod worker;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::model::address::{ServerAddress, kernel_name};
 use crate::model::event::{EventKind, PooledRequest};
 use crate::model::target::RequestTemplate;
 
@@ -15,13 +16,18 @@ pub async fn pooled_client(clients: Rc<Clients>, templates: Rc<[RequestTemplate]
     // Without the machine's proxy settings, as the target is on this machine; and without
     // following redirects, which may lead to another one.
     let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    let builder = match &clients.address {
+        Some(ServerAddress::Unix(path)) => builder.unix_socket(kernel_name(path)),
+        _ => builder,
+    };
     let Ok(client) = builder.build() else { return };
+    let Some(host) = clients.address.as_ref().map(ServerAddress::host) else { return };
     for number in first.. {
         let template = number % templates.len();
         let is_last = clients.stage() != Stage::Load;
         let started = clients.recorder.now();
         let answer = tokio::select! {
-            answer = ask(&client, &clients, &templates[template], number) => answer,
+            answer = ask(&client, &host, &templates[template], number) => answer,
             () = clients.until(Stage::Over) => return,
         };
         let (status, error) = match answer {
@@ -44,13 +50,13 @@ pub async fn pooled_client(clients: Rc<Clients>, templates: Rc<[RequestTemplate]
 
 async fn ask(
     client: &reqwest::Client,
-    clients: &Clients,
+    host: &str,
     template: &RequestTemplate,
     number: usize,
 ) -> Result<u16, reqwest::Error> {
     let path = template.path.replace("{key}", &format!("pooled-{number}"));
     let method = template.method.parse().unwrap_or(reqwest::Method::GET);
-    let url = format!("http://{}{path}", clients.address);
+    let url = format!("http://{host}{path}");
     let mut request = client.request(method, url).body(template.body.clone());
     for (name, value) in &template.headers {
         request = request.header(name, value);

@@ -2,14 +2,13 @@
 //! to their end; and what the readiness endpoint says meanwhile.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, Probe, ProbeOutcome, Readiness, ReadinessProbe};
 use crate::observe::recorder::Recorder;
 
@@ -30,7 +29,7 @@ const READINESS_EVERY: Duration = Duration::from_millis(100);
 const READINESS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Tries to connect, and closes again at once; the outcome is written down.
-pub async fn probe(address: SocketAddr, recorder: &Recorder) -> ProbeOutcome {
+pub async fn probe(address: &ServerAddress, recorder: &Recorder) -> ProbeOutcome {
     let started = recorder.now();
     let connected = timeout(LIMIT, connect(address)).await;
     let ended = recorder.now();
@@ -55,7 +54,8 @@ pub async fn probe_until_over(clients: Rc<Clients>, refuse_within: Duration) {
         if pending.len() < PENDING_MAX {
             let (clients, refused) = (clients.clone(), refused.clone());
             pending.spawn_local(async move {
-                let outcome = probe(clients.address, &clients.recorder).await;
+                let Some(address) = &clients.address else { return };
+                let outcome = probe(address, &clients.recorder).await;
                 refused.set(refused.get() || outcome == ProbeOutcome::Refused);
             });
         }
@@ -99,9 +99,10 @@ pub async fn ask_late(clients: Rc<Clients>) {
 /// Asks the readiness endpoint, each time on a connection of its own as orchestrators do, until the
 /// trial is over.
 pub async fn ask_readiness(clients: Rc<Clients>, path: String) {
+    let Some(address) = &clients.address else { return };
     while clients.stage() != Stage::Over {
         let started = clients.recorder.now();
-        let answer = timeout(READINESS_LIMIT, readiness(clients.address, &path)).await;
+        let answer = timeout(READINESS_LIMIT, readiness(address, &path)).await;
         let ended = clients.recorder.now();
         let outcome = answer.unwrap_or(Readiness::NoAnswer);
         let probe = ReadinessProbe { started, ended, outcome };
@@ -113,16 +114,17 @@ pub async fn ask_readiness(clients: Rc<Clients>, path: String) {
     }
 }
 
-async fn readiness(address: SocketAddr, path: &str) -> Readiness {
-    let mut stream = match connect(address).await {
+async fn readiness(address: &ServerAddress, path: &str) -> Readiness {
+    let stream = match connect(address).await {
         Ok(stream) => stream,
         Err(error) if is_refusal(error.kind()) => return Readiness::Refused,
         Err(_) => return Readiness::NoAnswer,
     };
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let host = address.host();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let mut response = ResponseReader::new("GET");
     let mut buffer = [0; 2048];
-    if stream.write_all(request.as_bytes()).await.is_err() {
+    if stream.write(request.as_bytes()).await.ok() != Some(request.len()) {
         return Readiness::NoAnswer;
     }
     while !response.has_head() {

@@ -1,9 +1,9 @@
 //! Requests as they go over the wire.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::address::ServerAddress;
 use crate::model::contract::ExpectedResponse;
 use crate::model::target::RequestTemplate;
 
@@ -40,11 +40,11 @@ pub struct Bytes {
 
 impl PreparedRequest {
     /// Prepares a template, of which it is not known how long it takes.
-    pub fn new(number: u16, of: &RequestTemplate, address: SocketAddr) -> Self {
+    pub fn new(number: u16, of: &RequestTemplate, address: &ServerAddress) -> Self {
         let mut head = format!("{} {} HTTP/1.1\r\n", of.method, of.path);
         let named = |name: &str| of.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
         if !named("host") {
-            head.push_str(&format!("Host: {address}\r\n"));
+            head.push_str(&format!("Host: {}\r\n", address.host()));
         }
         if !named("user-agent") {
             head.push_str(concat!(
@@ -112,7 +112,7 @@ mod tests {
 
     fn bytes(template: &RequestTemplate) -> String {
         let address = "127.0.0.1:8080".parse().unwrap();
-        let prepared = PreparedRequest::new(0, template, address);
+        let prepared = PreparedRequest::new(0, template, &address);
         String::from_utf8(prepared.bytes(|| "k1".into()).all.to_vec()).unwrap()
     }
 

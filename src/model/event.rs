@@ -3,11 +3,11 @@
 //! Nothing here says what a fact means. A completed handshake is recorded as such, never as an
 //! accepted request: the kernel completes handshakes for servers that accept nothing.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::ServerAddress;
 use super::signal::Signal;
 use super::time::{Nanos, duration_ms};
 
@@ -38,10 +38,11 @@ pub enum EventKind {
         /// Its process id.
         pid: u32,
     },
-    /// The target answered the readiness request.
+    /// The target was ready: it answered the readiness request, where it listens at all.
     Ready {
-        /// Where it listens.
-        address: SocketAddr,
+        /// Where it listens; absent where it has no listener.
+        #[serde(default)]
+        address: Option<ServerAddress>,
         /// The process that owns the listening socket, where the kernel could be asked.
         owner: Option<u32>,
     },
@@ -74,10 +75,10 @@ pub enum EventKind {
         /// Its command line.
         command: String,
     },
-    /// The target's port still took connections when the grace after the exit was over.
+    /// The target's port or socket still took connections when the grace after the exit was over.
     PortLeft {
         /// The address that took a connection.
-        address: SocketAddr,
+        address: ServerAddress,
     },
     /// What the target's processes would do with the signal, shortly before it (proc(5)).
     Dispositions {
@@ -253,12 +254,12 @@ pub enum HeldBy {
     Cgroup,
 }
 
-/// One TCP connection of a client.
+/// One connection of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its number in the trial.
     pub connection: ConnectionId,
-    /// The client's port; `None` when it never got one.
+    /// The client's port; `None` when it never got one, as on a unix socket.
     pub local_port: Option<u16>,
     /// Just before connect(2).
     pub started: Nanos,
@@ -275,7 +276,8 @@ pub struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionEnd {
-    /// connect(2) failed with ECONNREFUSED or ECONNRESET: nobody listened any more.
+    /// connect(2) failed with ECONNREFUSED or ECONNRESET, or with ENOENT on a unix socket: nobody
+    /// listened any more.
     Refused,
     /// connect(2) did not come to an end within the client's limit.
     ConnectTimedOut,
@@ -417,7 +419,7 @@ pub struct Probe {
 pub enum ProbeOutcome {
     /// The handshake was completed: somebody listens.
     Established,
-    /// ECONNREFUSED or ECONNRESET: nobody listens.
+    /// ECONNREFUSED or ECONNRESET, or ENOENT on a unix socket: nobody listens.
     Refused,
     /// No answer within the probe's limit.
     TimedOut,

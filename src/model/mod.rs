@@ -3,6 +3,7 @@
 //! Nothing here does input or output, reads a clock or draws a random number, and nothing here
 //! depends on any other module of the crate.
 
+pub mod address;
 mod attempt;
 mod baseline;
 pub mod contract;

@@ -187,6 +187,17 @@ impl Situation {
         )
     }
 
+    /// Whether it consists of connections, so that a target without a listener gives no occasion for
+    /// it.
+    pub fn needs_connections(self) -> bool {
+        self != Situation::Idle
+    }
+
+    /// Whether only the kernel can show that it is there: what lies unread, or fills a send buffer.
+    pub fn needs_kernel(self) -> bool {
+        self.is_held() || self == Situation::StalledReader
+    }
+
     /// Whether new connections are tried after the signal: not where they would be one more thing
     /// than the situation consists of.
     pub fn has_late_connections(self) -> bool {

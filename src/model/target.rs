@@ -16,6 +16,9 @@ pub struct Target {
     pub env: Vec<(String, String)>,
     /// The port that it listens on whatever it is told; trials then run one at a time.
     pub port: Option<u16>,
+    /// The unix socket that it listens on; `{port}` in its path stands for the port of the trial,
+    /// so that each trial has one of its own.
+    pub socket: Option<String>,
     /// The host to connect to; a loopback address.
     pub host: String,
     /// The path that answers with success when the target is ready; found out where absent.
@@ -24,6 +27,13 @@ pub struct Target {
     pub ready_timeout: Duration,
     /// What is asked of it; found out where empty.
     pub requests: Vec<RequestTemplate>,
+}
+
+impl Target {
+    /// The unix socket that it listens on in a trial with this port.
+    pub fn socket_at(&self, port: u16) -> Option<PathBuf> {
+        Some(self.socket.as_ref()?.replace("{port}", &port.to_string()).into())
+    }
 }
 
 /// One kind of request of the load.

@@ -5,3 +5,4 @@ pub mod recorder;
 #[cfg(target_os = "linux")]
 mod sock_diag;
 pub mod sockets;
+pub mod unix_sockets;

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::model::address::{ServerAddress, kernel_name};
 
 /// Below the usual ephemeral range (32768 to 60999): a connection to a closed port inside it can
 /// end up connected to itself (TCP simultaneous open).
@@ -75,6 +77,18 @@ pub fn is_free(port: u16) -> bool {
 /// Whether somebody listens on the port now, on any address.
 pub fn is_taken(port: u16) -> bool {
     std::net::TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).is_err()
+}
+
+/// Whether somebody listens there now.
+pub fn is_served(address: &ServerAddress) -> bool {
+    match address {
+        ServerAddress::Tcp(address) => is_taken(address.port()),
+        ServerAddress::Unix(path) => {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None);
+            let name = SockAddr::unix(kernel_name(path));
+            socket.and_then(|socket| socket.connect(&name?)).is_ok()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Waits until the target listens and answers, and finds out where.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::model::address::{ServerAddress, kernel_name};
 use crate::observe::sockets::{Listening, SocketWatch};
+use crate::observe::unix_sockets;
 
 use super::tree::{Family, socket_inodes};
 
@@ -18,6 +21,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// For this long the search is eager.
 const EAGER: Duration = Duration::from_millis(20);
+/// A unix socket is taken for the target's only if it listens on no port so long after that.
+const ONLY_UNIX_AFTER: Duration = Duration::from_millis(250);
 /// The pause of an eager search.
 const EAGER_PAUSE: Duration = Duration::from_micros(200);
 
@@ -28,6 +33,8 @@ pub struct Search<'a> {
     pub port: u16,
     /// The host that clients connect to.
     pub host: &'a str,
+    /// The unix socket that it listens on, where that is known.
+    pub socket: Option<&'a Path>,
     /// Whether any other port that it listens on will do.
     pub any_port: bool,
     /// Its readiness page; the first answer of any page will do where absent.
@@ -37,12 +44,19 @@ pub struct Search<'a> {
 }
 
 /// Where a target listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The address that clients connect to.
-    pub address: SocketAddr,
+    /// The address that clients connect to; absent where it has no listener.
+    pub address: Option<ServerAddress>,
     /// A process that holds the listening socket, where the kernel could be asked.
     pub owner: Option<u32>,
+}
+
+impl Found {
+    /// The TCP address that it listens at, of which the kernel shows more than of others.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        self.address.as_ref()?.tcp()
+    }
 }
 
 /// The target did not become ready.
@@ -54,25 +68,31 @@ pub enum NotReady {
         /// Ports that it listens on and that were not asked for.
         others: Vec<u16>,
     },
+    /// Nobody listens on the unix socket.
+    #[error("nobody listens on {address}")]
+    NoSocket {
+        /// The socket.
+        address: ServerAddress,
+    },
     /// It accepts, or the kernel does, and it answers nothing.
     #[error("{address} takes connections and answers nothing")]
     NeverAnswered {
         /// Where.
-        address: SocketAddr,
+        address: ServerAddress,
     },
     /// It answers something else than HTTP/1.1.
     #[error("{address} does not speak HTTP/1.1: it answered {answer:?}")]
     NotHttp {
         /// Where.
-        address: SocketAddr,
+        address: ServerAddress,
         /// The beginning of its answer.
         answer: String,
     },
     /// It answers that it is not ready.
-    #[error("http://{address}{path} answered {status} ({times} times)")]
+    #[error("{} answered {status} ({times} times)", address.page(path))]
     Status {
         /// Where.
-        address: SocketAddr,
+        address: ServerAddress,
         /// The page.
         path: String,
         /// The last answer.
@@ -116,7 +136,7 @@ pub async fn ready(search: &Search<'_>, family: &mut Family) -> Result<Found, No
     let mut was_gone = false;
     while Instant::now() < end {
         let patience = ANSWER_LIMIT.min(end - Instant::now());
-        match attempt(search, family, watch.as_mut(), patience).await {
+        match attempt(search, family, (watch.as_mut(), begun), patience).await {
             Ok(found) => return Ok(found),
             // Cut short by the end of the search, it takes nothing from what was seen before.
             Err(NotReady::NeverAnswered { .. }) if patience < ANSWER_LIMIT && has_spoken(&last) => {
@@ -155,14 +175,72 @@ fn has_spoken(seen: &NotReady) -> bool {
 async fn attempt(
     search: &Search<'_>,
     family: &mut Family,
-    watch: Option<&mut SocketWatch>,
+    (watch, begun): (Option<&mut SocketWatch>, Instant),
     patience: Duration,
 ) -> Result<Found, NotReady> {
-    let found = match watch {
-        Some(watch) => listening(search, family, watch)?,
-        None => Found { address: address(search.host, search.port)?, owner: None },
+    let (address, owner) = match (search.socket, watch) {
+        (Some(path), _) => (ServerAddress::Unix(path.to_owned()), None),
+        (None, Some(watch)) => match listening(search, family, watch) {
+            Err(NotReady::NeverListened { others })
+                if others.is_empty() && search.any_port && begun.elapsed() > ONLY_UNIX_AFTER =>
+            {
+                return answering_socket(search, family, patience).await;
+            }
+            found => found?,
+        },
+        (None, None) => (address(search.host, search.port)?.into(), None),
     };
-    answers(found.address, search.ready_path, patience).await.map(|()| found)
+    answers(&address, search.ready_path, patience).await?;
+    let owner = owner.or_else(|| holder(&address, family));
+    Ok(Found { address: Some(address), owner })
+}
+
+/// The first of the target's unix sockets that answers.
+async fn answering_socket(
+    search: &Search<'_>,
+    family: &mut Family,
+    patience: Duration,
+) -> Result<Found, NotReady> {
+    let mut last = NotReady::NeverListened { others: Vec::new() };
+    for (owner, path) in held_sockets(family) {
+        let address = ServerAddress::Unix(path);
+        match answers(&address, search.ready_path, patience).await {
+            Ok(()) => return Ok(Found { address: Some(address), owner: Some(owner) }),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The unix sockets that processes of the target listen on, and who holds them.
+fn held_sockets(family: &mut Family) -> Vec<(u32, PathBuf)> {
+    let all = unix_sockets::listening().unwrap_or_default();
+    let mut held = Vec::new();
+    for process in family.alive().into_iter().filter(|_| !all.is_empty()) {
+        let inodes = socket_inodes(process.pid);
+        for listening in all.iter().filter(|listening| inodes.contains(&listening.inode)) {
+            let path = absolute(process.pid, &listening.name);
+            if !held.iter().any(|(_, known)| *known == path) {
+                held.push((process.pid, path));
+            }
+        }
+    }
+    held
+}
+
+/// A path as it is reached from everywhere; an abstract name is no path.
+fn absolute(pid: u32, name: &Path) -> PathBuf {
+    if name.is_absolute() || name.to_string_lossy().starts_with('@') {
+        return name.to_owned();
+    }
+    // Where its directory can't be read, the harness's own is as good a guess as any.
+    std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().join(name)
+}
+
+/// The process that listens on a unix socket.
+fn holder(address: &ServerAddress, family: &mut Family) -> Option<u32> {
+    let ServerAddress::Unix(path) = address else { return None };
+    held_sockets(family).into_iter().find(|(_, held)| held == path).map(|(owner, _)| owner)
 }
 
 /// Where the target's processes listen, by the kernel.
@@ -170,7 +248,7 @@ fn listening(
     search: &Search<'_>,
     family: &mut Family,
     watch: &mut SocketWatch,
-) -> Result<Found, NotReady> {
+) -> Result<(ServerAddress, Option<u32>), NotReady> {
     let all = watch.listening().unwrap_or_default();
     let handed: Vec<_> = all.iter().filter(|l| l.address.port() == search.port).collect();
     if handed.is_empty() && !search.any_port && all.is_empty() {
@@ -186,7 +264,7 @@ fn listening(
     };
     if let Some((owner, listening)) = of_port(search.port) {
         let address = reachable(listening.address, search.host)?;
-        return Ok(Found { address, owner: Some(*owner) });
+        return Ok((address.into(), Some(*owner)));
     }
     if !handed.is_empty() {
         return Err(NotReady::PortTaken { port: search.port });
@@ -199,7 +277,7 @@ fn listening(
             let never = NotReady::NeverListened { others: Vec::new() };
             let (owner, listening) = of_port(port).ok_or(never)?;
             let address = reachable(listening.address, search.host)?;
-            Ok(Found { address, owner: Some(*owner) })
+            Ok((address.into(), Some(*owner)))
         }
         _ => Err(NotReady::NeverListened { others: ports }),
     }
@@ -233,19 +311,24 @@ fn address(host: &str, port: u16) -> Result<SocketAddr, NotReady> {
 
 /// Asks for the page once.
 async fn answers(
-    address: SocketAddr,
+    address: &ServerAddress,
     path: Option<&str>,
     patience: Duration,
 ) -> Result<(), NotReady> {
     let page = path.unwrap_or("/");
     let mut answer = Vec::new();
     // What came in time counts, also of a server that speaks first, or never closes.
-    let _ = timeout(patience, ask(address, page, &mut answer)).await;
+    let asked = timeout(patience, ask(address, page, &mut answer)).await;
+    let address = address.clone();
     if answer.is_empty() {
-        return Err(NotReady::NeverAnswered { address });
+        let is_there = !matches!(asked, Ok(Err(error)) if is_absent(&error));
+        return Err(match &address {
+            ServerAddress::Unix(_) if !is_there => NotReady::NoSocket { address },
+            _ => NotReady::NeverAnswered { address },
+        });
     }
     let status = status_of(&answer).ok_or_else(|| NotReady::NotHttp {
-        address,
+        address: address.clone(),
         answer: String::from_utf8_lossy(&answer).chars().take(40).collect(),
     })?;
     // A page that was named must say yes; otherwise any answer shows that somebody is there, but
@@ -255,10 +338,30 @@ async fn answers(
     if good { Ok(()) } else { Err(failed) }
 }
 
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+}
+
+async fn ask(address: &ServerAddress, path: &str, answer: &mut Vec<u8>) -> std::io::Result<()> {
+    let host = address.host();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    match address {
+        ServerAddress::Tcp(address) => {
+            read_answer(TcpStream::connect(address).await?, &request, answer).await
+        }
+        ServerAddress::Unix(path) => {
+            let stream = UnixStream::connect(kernel_name(path)).await?;
+            read_answer(stream, &request, answer).await
+        }
+    }
+}
+
 /// Reads the answer to its end, so that nothing of this is left when the trial begins.
-async fn ask(address: SocketAddr, path: &str, answer: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+async fn read_answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+    answer: &mut Vec<u8>,
+) -> std::io::Result<()> {
     stream.write_all(request.as_bytes()).await?;
     while answer.len() < ANSWER_BYTES_MAX && !is_whole(answer) {
         if stream.read_buf(answer).await? == 0 {

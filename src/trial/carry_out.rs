@@ -108,11 +108,12 @@ impl<'a> Course<'a> {
         started: &'a mut Started,
         found: Found,
     ) -> Result<Self, TrialError> {
-        let address = found.address;
         started.launched.family().look();
-        let clients = Clients::new(recorder.clone(), address, subject.prepared(address));
+        let address = found.address.clone();
+        let prepared = address.as_ref().map(|address| subject.prepared(address));
+        let clients = Clients::new(recorder.clone(), address, prepared.unwrap_or_default());
         let to = trial.signals.first().map_or(SignalTo::Leader, |planned| planned.to);
-        let followed = followed(to, &started.launched, found)
+        let followed = followed(to, &started.launched, &found)
             .map_err(harness("take hold of the process to signal"))?;
         let mut probers = JoinSet::new();
         probers.spawn_local(watch_lag(clients.clone()));
@@ -174,19 +175,20 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
-        let watch = match &mut self.watch {
-            Ok(watch) => watch,
-            Err(error) => {
-                let what = format!("the kernel can't be asked about connections here ({error})");
-                return Ok((None, Scene::Missed(what)));
-            }
-        };
+        let server = self.found.tcp();
+        let is_caught = self.trial.situation == Situation::SlowHandler && self.parts.is_empty();
+        if let Err(error) = &self.watch
+            && (self.trial.situation.needs_kernel() || is_caught)
+        {
+            let what = format!("the kernel can't be asked about connections here ({error})");
+            return Ok((None, Scene::Missed(what)));
+        }
         let mut stagehand = Stagehand {
             clients: &self.clients,
             launched: &mut self.started.launched,
-            server: self.found.address,
             tasks: &mut self.workers,
-            watch,
+            kernel: self.watch.as_mut().ok().zip(server),
+            margin: self.subject.contract.inference_margin,
         };
         let scene = match (self.trial.situation, self.parts) {
             (Situation::SlowHandler, []) => stagehand.catch_in_process(self.trial.seed).await,
@@ -301,7 +303,7 @@ impl<'a> Course<'a> {
         let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
         self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
         let limits = (signalled + contract.refused_after(), deadline.max(Instant::now()));
-        let address = self.found.address;
+        let address = self.found.address.as_ref();
         let looked =
             look_for_leftovers(self.started, address, &mut self.workers, self.recorder, limits);
         tokio::select! {
@@ -361,7 +363,7 @@ impl<'a> Course<'a> {
 
 /// The process whose end is the target's: the leader while it lives, else the owner of the
 /// listening socket, as an orchestrator would have it; or whoever the plan names.
-fn followed(to: SignalTo, launched: &Launched, found: Found) -> std::io::Result<Followed> {
+fn followed(to: SignalTo, launched: &Launched, found: &Found) -> std::io::Result<Followed> {
     let leader = launched.leader().pid;
     let owner = found.owner.unwrap_or(leader);
     Followed::new(match to {

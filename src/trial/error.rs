@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::model::address::ServerAddress;
 use crate::model::event::ExitStatus;
 use crate::model::ledger::BadPattern;
 use crate::model::target::LastWords;
@@ -42,6 +43,14 @@ pub enum TrialError {
     PortTaken {
         /// The port.
         port: u16,
+        /// The target.
+        command: String,
+    },
+    /// Another program listens on the unix socket.
+    #[error("{address} is taken by another program, and {command} was to listen there")]
+    SocketTaken {
+        /// The socket.
+        address: ServerAddress,
         /// The target.
         command: String,
     },

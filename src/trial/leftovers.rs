@@ -1,12 +1,12 @@
 //! After the exit: does anything of the target go on?
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::load::prober::probe;
+use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, ProbeOutcome};
 use crate::observe::recorder::Recorder;
 use crate::target::tree::command_line;
@@ -24,7 +24,7 @@ const LATER: Duration = Duration::from_millis(200);
 /// `refused` is when late connections must be refused, and `deadline` when the trial ends.
 pub(super) async fn look_for_leftovers(
     started: &mut Started,
-    address: SocketAddr,
+    address: Option<&ServerAddress>,
     workers: &mut JoinSet<()>,
     recorder: &Recorder,
     (refused, deadline): (Instant, Instant),
@@ -48,9 +48,10 @@ pub(super) async fn look_for_leftovers(
         let _ = timeout_at(deadline, requests).await;
         sleep_until((refused + LATER).min(deadline)).await;
     }
+    let Some(address) = address else { return };
     while probe(address, recorder).await == ProbeOutcome::Established {
         if exited.elapsed() > GRACE {
-            recorder.record(EventKind::PortLeft { address });
+            recorder.record(EventKind::PortLeft { address: address.clone() });
             break;
         }
         sleep(Duration::from_millis(10)).await;

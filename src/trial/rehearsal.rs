@@ -1,7 +1,6 @@
 //! A quiet start of the target, without judgement: where it listens, what it answers, how long
 //! that takes, and how much it does at the same time.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::load::clients::{Clients, Stage};
 use crate::load::request::PreparedRequest;
+use crate::model::address::ServerAddress;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
 use crate::model::signal::Signal;
@@ -37,8 +37,8 @@ const GUESS_LIMIT: Duration = Duration::from_secs(3);
 pub struct Rehearsed {
     /// The target, ready to be tried.
     pub subject: Subject,
-    /// Where it listened.
-    pub address: SocketAddr,
+    /// Where it listened; absent where it has no listener.
+    pub address: Option<ServerAddress>,
 }
 
 /// The target can't be rehearsed.
@@ -110,9 +110,11 @@ async fn run(
 ) -> Result<Rehearsed, RehearsalError> {
     let mut started = start(&subject, seed(), recorder)?;
     let found = started.ready(&subject, interrupt, recorder).await?;
-    subject.takes_port = started.was_handed(found.address.port());
+    subject.takes_port = started.took_port(&found);
+    started.learn_socket(&mut subject, &found);
+    let address = found.address.clone();
     let looked = tokio::select! {
-        looked = look(&mut subject, connections, found.address, recorder) => looked,
+        looked = look(&mut subject, connections, address.as_ref(), recorder) => looked,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     };
     if let Err(error) = looked {
@@ -126,7 +128,7 @@ async fn run(
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     };
     subject.contract.usual_exit = one.zip(other).map(|(one, other)| one.max(other));
-    Ok(Rehearsed { subject, address: found.address })
+    Ok(Rehearsed { subject, address })
 }
 
 fn seed() -> u64 {
@@ -137,9 +139,11 @@ fn seed() -> u64 {
 async fn look(
     subject: &mut Subject,
     connections: u16,
-    address: SocketAddr,
+    address: Option<&ServerAddress>,
     recorder: &Recorder,
 ) -> Result<(), RehearsalError> {
+    // Where nobody listens there is nobody to ask.
+    let Some(address) = address else { return Ok(()) };
     if subject.templates.is_empty() {
         subject.templates = find_out(subject, address, recorder).await;
     }
@@ -163,9 +167,11 @@ async fn look_at_another_start(
     let recorder = Recorder::new();
     let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
     let found = started.ready(subject, interrupt, &recorder).await?;
-    let each = subject.templates.len() as u16;
-    let answers = ask_together(subject, each, found.address, &recorder).await;
-    keep_stable_bodies(&mut subject.contract.requests, &answers);
+    if let Some(address) = &found.address {
+        let each = subject.templates.len() as u16;
+        let answers = ask_together(subject, each, address, &recorder).await;
+        keep_stable_bodies(&mut subject.contract.requests, &answers);
+    }
     Ok(started.end(signal).await)
 }
 
@@ -189,7 +195,7 @@ fn check_statuses(expected: &[ExpectedResponse], again: &[Request]) -> Result<()
 /// Asks for each request once, one after the other: the expected answers.
 async fn ask_all(
     subject: &Subject,
-    address: SocketAddr,
+    address: &ServerAddress,
     recorder: &Recorder,
 ) -> Result<Vec<ExpectedResponse>, RehearsalError> {
     let mut answers = Vec::new();
@@ -249,7 +255,7 @@ fn expected(
 async fn ask_together(
     subject: &Subject,
     connections: u16,
-    address: SocketAddr,
+    address: &ServerAddress,
     recorder: &Recorder,
 ) -> Vec<Request> {
     let prepared = subject.prepared(address);
@@ -297,7 +303,7 @@ fn parallelism(
 /// ones.
 async fn find_out(
     subject: &mut Subject,
-    address: SocketAddr,
+    address: &ServerAddress,
     recorder: &Recorder,
 ) -> Vec<RequestTemplate> {
     let guesses = guesses();
@@ -359,12 +365,12 @@ fn guesses() -> Vec<RequestTemplate> {
 async fn ask(
     prepared: Vec<PreparedRequest>,
     which: &[usize],
-    address: SocketAddr,
+    address: &ServerAddress,
     recorder: &Recorder,
     limit: Duration,
 ) -> Vec<Request> {
     let before = recorder.read(<[_]>::len);
-    let clients = Clients::new(recorder.clone(), address, prepared);
+    let clients = Clients::new(recorder.clone(), Some(address.clone()), prepared);
     let mut asked = JoinSet::new();
     for template in which.iter().copied() {
         let clients: Rc<Clients> = clients.clone();

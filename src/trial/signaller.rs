@@ -51,8 +51,8 @@ pub struct Order {
     pub at: Nanos,
     /// To whom.
     pub to: Recipient,
-    /// The server.
-    pub server: SocketAddr,
+    /// The server, where the kernel can be asked about it.
+    pub server: Option<SocketAddr>,
     /// The connections to ask the kernel about.
     pub open: OpenConnections,
     /// How many there will be, about.
@@ -77,8 +77,8 @@ pub fn send_from_thread(
         let sent = send(&order, &recorder, &mut watch);
         let is_sent = sent.is_ok();
         let _ = tell.send(sent);
-        if let Some(watch) = watch.filter(|_| is_sent) {
-            watch_listener(&order, &recorder, watch);
+        if let (Some(watch), Some(server)) = (watch.filter(|_| is_sent), order.server) {
+            watch_listener(&order, &recorder, (watch, server));
         }
     })?;
     Ok(told)
@@ -131,13 +131,17 @@ fn send(
 
 /// Writes down when the accept queue was empty and when the listener was gone, as the kernel shows
 /// it; until the trial is over.
-fn watch_listener(order: &Order, recorder: &Recorder, mut watch: SocketWatch) {
+fn watch_listener(
+    order: &Order,
+    recorder: &Recorder,
+    (mut watch, server): (SocketWatch, SocketAddr),
+) {
     let begun = recorder.now();
     let mut is_empty = false;
     while !order.over.load(Ordering::SeqCst) {
-        let Ok(listener) = watch.listener(order.server) else { return };
+        let Ok(listener) = watch.listener(server) else { return };
         let may_be_empty = listener.is_none_or(|listener| listener.queued == 0);
-        if !is_empty && may_be_empty && queued(&mut watch, order.server) == 0 {
+        if !is_empty && may_be_empty && queued(&mut watch, server) == 0 {
             is_empty = true;
             recorder.record(EventKind::QueueEmptied);
         }
@@ -165,7 +169,7 @@ fn pause(elapsed: Duration) -> Duration {
 }
 
 fn look(watch: &mut Option<SocketWatch>, order: &Order) -> Option<Vec<SocketSeen>> {
-    watch.as_mut()?.look(order.server, &order.open.asked()).ok()
+    watch.as_mut()?.look(order.server?, &order.open.asked()).ok()
 }
 
 impl Recipient {

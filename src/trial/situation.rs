@@ -43,9 +43,11 @@ pub(super) enum Scene {
 pub(super) struct Stagehand<'a> {
     pub(super) clients: &'a Rc<Clients>,
     pub(super) launched: &'a mut Launched,
-    pub(super) server: SocketAddr,
     pub(super) tasks: &'a mut JoinSet<()>,
-    pub(super) watch: &'a mut SocketWatch,
+    /// The kernel's view of the server's side; where there is none, it is inferred from what the
+    /// clients did longer ago than `margin`.
+    pub(super) kernel: Option<(&'a mut SocketWatch, SocketAddr)>,
+    pub(super) margin: Duration,
 }
 
 impl Stagehand<'_> {
@@ -165,7 +167,10 @@ impl Stagehand<'_> {
     }
 
     fn look(&mut self) -> Vec<SocketSeen> {
-        let asked = self.clients.open_connections().asked();
-        self.watch.look(self.server, &asked).unwrap_or_default()
+        let open = self.clients.open_connections();
+        match &mut self.kernel {
+            Some((watch, server)) => watch.look(*server, &open.asked()).unwrap_or_default(),
+            None => open.inferred(self.margin),
+        }
     }
 }

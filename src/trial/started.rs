@@ -1,17 +1,19 @@
 //! A started target, and what reads its output.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, Stream};
 use crate::model::target::LastWords;
 use crate::observe::recorder::Recorder;
 use crate::target::launch::{Launched, launch};
 use crate::target::output::Output;
-use crate::target::port::{PortLease, is_taken};
+use crate::target::port::{PortLease, is_served, is_taken};
 use crate::target::ready::{Found, NotReady, Search, ready};
 
 use super::error::{Early, TrialError, harness};
@@ -28,6 +30,8 @@ pub(super) struct Started {
     pub(super) output: Output,
     pub(super) readers: JoinSet<()>,
     lease: Option<PortLease>,
+    /// The unix socket that it is to listen on.
+    socket: Option<PathBuf>,
     guarded: Vec<u32>,
     command: String,
 }
@@ -50,6 +54,10 @@ pub(super) fn start(
             (lease.port(), Some(lease))
         }
     };
+    let socket = subject.target.socket_at(port);
+    if let Some(address) = socket.clone().map(ServerAddress::Unix).filter(is_served) {
+        return Err(TrialError::SocketTaken { address, command });
+    }
     let marker = format!("{}-{port}", subject.run_id);
     let output = Output::new(recorder.clone(), subject.job_lines.clone());
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
@@ -61,7 +69,7 @@ pub(super) fn start(
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
     let guard = subject.guard.clone();
     let guarded = vec![pid];
-    Ok(Started { guard, launched, output, readers, lease, guarded, command })
+    Ok(Started { guard, launched, output, readers, lease, socket, guarded, command })
 }
 
 impl Drop for Started {
@@ -86,6 +94,7 @@ impl Started {
         let search = Search {
             port: target.port.or(leased).unwrap_or_default(),
             host: &target.host,
+            socket: self.socket.as_deref(),
             any_port: target.port.is_none(),
             ready_path: target.ready_path.as_deref(),
             limit: target.ready_timeout,
@@ -97,7 +106,7 @@ impl Started {
         };
         match outcome {
             Ok(found) => {
-                let Found { address, owner } = found;
+                let Found { address, owner } = found.clone();
                 recorder.record(EventKind::Ready { address, owner });
                 // Whatever its environment and session are, the guardian knows it.
                 for process in self.launched.family().alive() {
@@ -118,9 +127,28 @@ impl Started {
         }
     }
 
-    /// Whether it listens on the port that it was handed.
-    pub(super) fn was_handed(&self, port: u16) -> bool {
-        self.lease.as_ref().is_some_and(|lease| lease.port() == port)
+    /// Whether another start would listen elsewhere: on the port that it is handed, or on a unix
+    /// socket that has its number in its path.
+    pub(super) fn took_port(&self, found: &Found) -> bool {
+        let Some(port) = self.lease.as_ref().map(PortLease::port) else { return false };
+        match &found.address {
+            Some(ServerAddress::Tcp(address)) => address.port() == port,
+            Some(ServerAddress::Unix(path)) => has_number(&path.to_string_lossy(), port),
+            None => true,
+        }
+    }
+
+    /// Keeps where a unix socket was found, so that no trial has to look for it: where it listens on
+    /// another one each time, it is to be found each time.
+    pub(super) fn learn_socket(&self, subject: &mut Subject, found: &Found) {
+        let Some(ServerAddress::Unix(path)) = &found.address else { return };
+        let (Some(port), Some(path)) = (self.lease.as_ref().map(PortLease::port), path.to_str())
+        else {
+            return;
+        };
+        if has_number(path, port) {
+            subject.target.socket = Some(path.replace(&port.to_string(), "{port}"));
+        }
     }
 
     /// The error that says how the target ended, with its last words.
@@ -136,6 +164,11 @@ impl Started {
         let last = LastWords { exit, lines: self.output.last_lines() };
         TrialError::Ended { command: self.command.clone(), when, last }
     }
+}
+
+/// Whether a path has the number in it, not as a part of a longer one.
+fn has_number(path: &str, number: u16) -> bool {
+    path.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number.to_string())
 }
 
 /// The command on one line, short enough for a message.

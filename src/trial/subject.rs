@@ -1,9 +1,9 @@
 //! What all trials of a run have in common: the target as the rehearsal found it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::load::request::PreparedRequest;
+use crate::model::address::ServerAddress;
 use crate::model::contract::Contract;
 use crate::model::ledger::{BadPattern, JobLines};
 use crate::model::target::{RequestTemplate, Target};
@@ -70,7 +70,7 @@ impl Subject {
     }
 
     /// The requests, ready to be sent to one address.
-    pub fn prepared(&self, address: SocketAddr) -> Vec<PreparedRequest> {
+    pub fn prepared(&self, address: &ServerAddress) -> Vec<PreparedRequest> {
         let expected = self.contract.requests.iter().map(Some).chain(std::iter::repeat(None));
         (0u16..)
             .zip(&self.templates)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
+use shutdown_check::model::address::ServerAddress;
 use shutdown_check::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
 use shutdown_check::model::event::{
     BodySeen, Connection, ConnectionEnd, Disposition, Event, EventKind, ExitStatus, Framing,
@@ -692,7 +693,7 @@ impl End {
                     recorder.record(grace_us + 5, EventKind::Killed { pids: vec![child] });
                 }
                 if self.port_left {
-                    let address = ([127, 0, 0, 1], 8080).into();
+                    let address = ServerAddress::Tcp(([127, 0, 0, 1], 8080).into());
                     recorder.record(grace_us, EventKind::PortLeft { address });
                 }
             }

@@ -9,18 +9,24 @@ use super::Layers;
 use crate::cli::error::UsageError;
 use crate::cli::values;
 
-/// A host of this machine, and a port where one is given.
+/// The longest path of a unix socket, without the zero byte at its end (unix(7)).
+const SOCKET_PATH_MAX: usize = 107;
+
+/// A host of this machine, and a port where one is given; or a unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// `127.0.0.1`, `::1` (without brackets), `localhost` or another loopback address.
     pub host: String,
     /// The port; where absent, the harness hands one over or finds out.
     pub port: Option<u16>,
+    /// The path of a unix socket, in place of both; `{port}` in it stands for a trial's number of
+    /// its own.
+    pub socket: Option<String>,
 }
 
 impl Default for Address {
     fn default() -> Self {
-        Self { host: Ipv4Addr::LOCALHOST.to_string(), port: None }
+        Self { host: Ipv4Addr::LOCALHOST.to_string(), port: None, socket: None }
     }
 }
 
@@ -36,12 +42,15 @@ impl Address {
             "localhost" => Ipv4Addr::LOCALHOST.to_string(),
             host => host.to_owned(),
         };
-        literal(&self.host) == literal(&other.host)
+        literal(&self.host) == literal(&other.host) && self.socket == other.socket
     }
 }
 
 impl Serialize for Address {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if let Some(socket) = &self.socket {
+            return serializer.collect_str(&format_args!("unix:{socket}"));
+        }
         let port = self.port.map_or("{port}".to_owned(), |port| port.to_string());
         let (left, right) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
         serializer.collect_str(&format_args!("http://{left}{}{right}:{port}", self.host))
@@ -68,7 +77,7 @@ pub(super) fn resolve(layers: &Layers<'_>) -> Result<Found, UsageError> {
     if let Some((Some(port), _)) =
         places.iter().find(|(port, url)| port.or(url.map(|_| 0)).is_some())
     {
-        address.port = Some(*port);
+        (address.port, address.socket) = (Some(*port), None);
     }
     let ready_url = super::first(
         layers.line.start.ready_url.as_deref(),
@@ -94,7 +103,7 @@ fn ready_path(text: &str, address: &mut Address, placed: bool) -> Result<String,
         return Err(refused(text, reason.into()));
     }
     if !placed {
-        address.host = ready.host;
+        (address.host, address.socket) = (ready.host, ready.socket);
     }
     address.port = address.port.or(ready.port);
     Ok(path.unwrap_or_else(|| "/".into()))
@@ -119,8 +128,16 @@ fn taken_apart(url: &str) -> Result<(Address, Option<String>), String> {
     if lower.starts_with("https://") {
         return Err("https is not spoken yet: name a port of the target that speaks http".into());
     }
+    if let Some(path) = url.strip_prefix("unix:") {
+        return Ok((of_socket(path.strip_prefix("//").unwrap_or(path))?, None));
+    }
+    if lower.starts_with("http+unix://") {
+        return with_page(&url["http+unix://".len()..]);
+    }
     if !lower.starts_with("http://") {
-        return Err("it has to begin with http://, as in http://127.0.0.1:8080/".into());
+        return Err("it has to begin with http:// or unix:, as in http://127.0.0.1:8080/ or \
+                    unix:/run/x.sock"
+            .into());
     }
     let rest = &url["http://".len()..];
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -154,5 +171,34 @@ fn taken_apart(url: &str) -> Result<(Address, Option<String>), String> {
             Err(_) => return Err(format!("{text:?} is no port: use 1 to 65535, or {{port}}")),
         },
     };
-    Ok((Address { host: host.to_ascii_lowercase(), port }, path))
+    Ok((Address { host: host.to_ascii_lowercase(), port, socket: None }, path))
+}
+
+/// A unix socket by its path, or by its abstract name.
+fn of_socket(path: &str) -> Result<Address, String> {
+    if !path.starts_with(['/', '@']) {
+        return Err(format!("{path:?} is no absolute path: write unix:/run/server-{{port}}.sock"));
+    }
+    // A port has five digits at most.
+    let longest = path.replace("{port}", "65535");
+    if longest.len() > SOCKET_PATH_MAX {
+        return Err(format!(
+            "the path of a unix socket has {SOCKET_PATH_MAX} bytes at most (unix(7)), and this one \
+             {}",
+            longest.len()
+        ));
+    }
+    Ok(Address { socket: Some(path.into()), ..Address::default() })
+}
+
+/// The rest of `http+unix://%2Frun%2Fx.sock/page`.
+fn with_page(rest: &str) -> Result<(Address, Option<String>), String> {
+    let (socket, page) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let page = match page {
+        "" | "/" => None,
+        page => Some(values::path(page)?),
+    };
+    let decoded = percent_encoding::percent_decode_str(socket).decode_utf8();
+    let socket = decoded.map_err(|_| format!("{socket:?} is no path"))?;
+    Ok((of_socket(&socket)?, page))
 }

@@ -37,7 +37,7 @@ impl Course<'_> {
             signal: planned.signal,
             at,
             to,
-            server: self.found.address,
+            server: self.found.tcp(),
             open: self.clients.open_connections(),
             connections,
             sending: self.clients.signalling(),
