@@ -23,7 +23,7 @@ use shutdown_check::model::time::Nanos;
 use shutdown_check::model::verdict::{Finding, Profile, Severity, Verdict, VerdictName, Violation};
 use shutdown_check::report::summary::{RunFacts, TrialSummary, assemble};
 use shutdown_check::report::terminal::{Detail, Style, View, render};
-use shutdown_check::report::{json as json_report, schema};
+use shutdown_check::report::{Format, json as json_report, schema};
 
 const IN_FLIGHT: &str = "in-flight-requests-complete";
 const QUEUED: &str = "queued-connections-are-served";
@@ -443,6 +443,73 @@ fn reports_are_valid_by_the_schema_with_and_without_additions() {
         assert!(errors.is_empty(), "{errors:#?}");
         value["verdict"] = json!("perhaps");
         assert!(!validator.is_valid(&value));
+    }
+}
+
+#[test]
+fn every_format_of_a_failure() {
+    let report = failure();
+    for (name, format) in [
+        ("junit", Format::Junit),
+        ("markdown", Format::Markdown),
+        ("github", Format::Github),
+        ("sarif", Format::Sarif),
+        ("badge", Format::Badge),
+    ] {
+        insta::assert_snapshot!(name, format.render(&report, &PLAIN));
+    }
+}
+
+/// The schema is OASIS's own (sarif-schema-2.1.0).
+#[test]
+fn sarif_is_valid_by_its_published_schema() {
+    // Its pattern for languages, which are not written here, has a bracket too many.
+    let schema = include_str!("schemas/sarif-2.1.0.json").replace("]{2}]?$", "]{2}$");
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
+    for report in [pass_with_a_warning(), failure(), inconclusive()] {
+        let mut sarif: serde_json::Value =
+            serde_json::from_str(&Format::Sarif.render(&report, &PLAIN)).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&sarif).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let violated = report.invariants.iter().filter(|i| i.verdict == VerdictName::Violated);
+        let told: usize = violated.map(|invariant| invariant.evidence.len().max(1)).sum();
+        assert_eq!(sarif["runs"][0]["results"].as_array().unwrap().len(), told);
+        sarif["version"] = json!("9");
+        assert!(!validator.is_valid(&sarif));
+    }
+}
+
+/// What a target wrote stands in messages: no format may be broken by it.
+#[test]
+fn what_a_target_wrote_breaks_no_format() {
+    let hostile = "</failure><b>]]> & \"'\n::error::x \u{1b}[31m`|*_";
+    let mut report = failure();
+    for invariant in &mut report.invariants {
+        for evidence in &mut invariant.evidence {
+            evidence.message = hostile.into();
+        }
+        invariant.reason = invariant.reason.as_ref().map(|_| hostile.into());
+    }
+    let junit = Format::Junit.render(&report, &PLAIN);
+    let read = quick_junit::Report::deserialize_from_str(&junit).unwrap();
+    assert_eq!(read.test_suites[0].test_cases.len(), report.invariants.len());
+    let github = Format::Github.render(&report, &PLAIN);
+    assert!(github.lines().all(|line| line.starts_with("::")), "{github}");
+    let markdown = Format::Markdown.render(&report, &PLAIN);
+    assert!(!markdown.contains("<b>"), "{markdown}");
+}
+
+#[test]
+fn junit_counts_what_fails_a_run_as_failures_and_what_was_not_shown_as_errors_or_skipped() {
+    for report in [pass_with_a_warning(), failure(), inconclusive()] {
+        let junit = Format::Junit.render(&report, &PLAIN);
+        let read = quick_junit::Report::deserialize_from_str(&junit).unwrap();
+        let count = |verdict| {
+            let denied = report.invariants.iter().filter(|i| i.level == Severity::Deny);
+            denied.filter(|i| i.verdict == verdict).count()
+        };
+        assert_eq!(read.failures, count(VerdictName::Violated));
+        assert_eq!(read.errors, count(VerdictName::Inconclusive));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::model::contract::ExpectedExit;
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
+use crate::report::Format;
 
 /// What follows the options in the help.
 const AFTER_HELP: &str = "\
@@ -71,6 +72,12 @@ pub enum Subcommands {
     Explain(ExplainArgs),
     /// Print the JSON Schema of a file that is written or read
     Schema(SchemaArgs),
+    /// Render a saved report in another format
+    Report(ReportArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page (roff)
+    Man,
     /// Run the bundled reference server
     #[command(hide = true, disable_help_flag = true)]
     ReferenceServer(ForwardedArgs),
@@ -331,6 +338,59 @@ pub enum StdoutFormat {
     Terminal,
     /// The report for programs.
     Json,
+    /// For CI servers: a test case an invariant.
+    Junit,
+    /// For people, in a job's summary or a comment.
+    Markdown,
+    /// For GitHub Actions: an annotation a violation.
+    Github,
+    /// For code scanning.
+    Sarif,
+    /// The verdict as an SVG picture.
+    Badge,
+}
+
+impl From<StdoutFormat> for Format {
+    fn from(format: StdoutFormat) -> Self {
+        match format {
+            StdoutFormat::Terminal => Format::Text,
+            StdoutFormat::Json => Format::Json,
+            StdoutFormat::Junit => Format::Junit,
+            StdoutFormat::Markdown => Format::Markdown,
+            StdoutFormat::Github => Format::Github,
+            StdoutFormat::Sarif => Format::Sarif,
+            StdoutFormat::Badge => Format::Badge,
+        }
+    }
+}
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Terminal,
+    /// For programs.
+    Json,
+}
+
+/// The options of `report`.
+#[derive(Args, Clone, Debug)]
+pub struct ReportArgs {
+    /// A report.json, or the folder of a run
+    #[arg(value_name = "REPORT")]
+    pub report: PathBuf,
+    /// What is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The options of `completions`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// For which shell: bash, elvish, fish, powershell or zsh
+    #[arg(value_enum, hide_possible_values = true)]
+    pub shell: clap_complete::Shell,
 }
 
 /// The options of `judge`.
@@ -358,7 +418,7 @@ pub struct ListArgs {
     pub what: Option<Listed>,
     /// How to print it: terminal or json
     #[arg(long, value_enum, default_value = "terminal", hide_possible_values = true)]
-    pub format: StdoutFormat,
+    pub format: ListFormat,
 }
 
 /// What can be listed.

@@ -11,6 +11,7 @@ use crate::trial::error::{Early, TrialError};
 use crate::trial::rehearsal::RehearsalError;
 
 use super::error::UsageError;
+use super::render::ReportError;
 use super::store::StoreError;
 
 /// A command that came to no verdict.
@@ -28,6 +29,9 @@ pub enum Failure {
     /// Histories can't be written or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A saved report can't be read.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The target could not be tested.
     #[error(transparent)]
     Rehearsal(#[from] RehearsalError),
@@ -46,9 +50,11 @@ impl Failure {
     /// The exit code, as documented.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_) | Failure::BadOutput(_) | Failure::Output(_) | Failure::Store(_) => {
-                UsageError::EXIT_CODE
-            }
+            Failure::Usage(_)
+            | Failure::BadOutput(_)
+            | Failure::Output(_)
+            | Failure::Store(_)
+            | Failure::Report(_) => UsageError::EXIT_CODE,
             Failure::Rehearsal(RehearsalError::Trial(error)) | Failure::Trial(error) => match error
             {
                 TrialError::Harness { .. } => 5,

@@ -8,6 +8,7 @@ use clap::Parser;
 
 pub mod args;
 pub mod bundled;
+mod ci;
 pub mod config;
 pub mod environment;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod interruption;
 pub mod judge;
 pub mod progress;
 pub mod publish;
+pub mod render;
 pub mod run;
 pub mod schedule;
 pub mod settings;
@@ -53,6 +55,9 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Subcommands::List(args)) => show::list(&args),
         Some(Subcommands::Explain(args)) => show::explain(args.id),
         Some(Subcommands::Schema(args)) => show::schema(&args),
+        Some(Subcommands::Report(args)) => render::report(&args)?,
+        Some(Subcommands::Completions(args)) => render::completions(args.shell),
+        Some(Subcommands::Man) => render::man()?,
         Some(Subcommands::ReferenceServer(args)) => {
             return Ok(bundled::reference_server(args.args));
         }

@@ -12,13 +12,14 @@ use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
+use crate::report::Format;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
 use crate::report::terminal::{Detail, Style, View};
 use crate::report::write::OutputFile;
-use crate::report::{Format, json};
 use crate::trial::rehearsal::Rehearsed;
 
 use super::args::StdoutFormat;
+use super::ci;
 use super::failure::Failure;
 use super::settings::{Outputs, Settings, Verbosity};
 
@@ -105,11 +106,16 @@ pub struct Publication {
     stdout: StdoutFormat,
     verbosity: Verbosity,
     color: ColorChoice,
+    /// Where the report is that is always written, or where it was read from.
+    report: Option<PathBuf>,
+    /// The folder of the histories, where they are beside the report.
     folder: Option<PathBuf>,
+    /// Whether the report is new, so that a CI server is told of it.
+    is_new: bool,
 }
 
 /// The report that is always written, beside the histories.
-const REPORT: &str = "report.json";
+pub const REPORT: &str = "report.json";
 
 impl Publication {
     /// Opens them: what was asked for, and `report.json` in the run's folder.
@@ -120,8 +126,17 @@ impl Publication {
         let mut publication = Self::again(outputs)?;
         let report = OutputFile::open(&folder.join(REPORT))?;
         publication.files.push((Format::Json, report));
+        publication.report = Some(folder.join(REPORT));
         publication.folder = Some(folder.to_owned());
         Ok(publication)
+    }
+
+    /// Opens what was asked for, for a report that was read from `path`.
+    ///
+    /// # Errors
+    /// When one of them can't be written.
+    pub fn of_saved(outputs: &Outputs, path: &Path) -> Result<Self, Failure> {
+        Ok(Self { report: Some(path.to_owned()), is_new: false, ..Self::again(outputs)? })
     }
 
     /// Opens what was asked for, where histories lie already: only those places.
@@ -134,7 +149,7 @@ impl Publication {
             files.push((format.parse()?, OutputFile::open(path)?));
         }
         let Outputs { stdout, verbosity, color, .. } = *outputs;
-        Ok(Self { files, stdout, verbosity, color, folder: None })
+        Ok(Self { files, stdout, verbosity, color, report: None, folder: None, is_new: true })
     }
 
     /// Writes the report to all of them and to standard output; the exit code it gives.
@@ -144,7 +159,7 @@ impl Publication {
     pub fn publish(self, report: &RunReport) -> Result<u8, Failure> {
         let here = std::env::current_dir().unwrap_or_default();
         let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
-        let report_path = self.folder.as_ref().map(|folder| shown(&folder.join(REPORT)));
+        let report_path = self.report.as_deref().map(shown);
         let histories = self.folder.as_deref().map(shown);
         let view = View {
             style: style(self.color),
@@ -161,11 +176,13 @@ impl Publication {
         for (format, file) in self.files {
             file.commit(format.render(report, &plain).as_bytes())?;
         }
-        let text = match self.stdout {
-            StdoutFormat::Terminal => Format::Text.render(report, &view),
-            StdoutFormat::Json => json::render(report),
-        };
-        print(&text);
+        let is_for_people = self.stdout == StdoutFormat::Terminal;
+        print(
+            &Format::from(self.stdout).render(report, if is_for_people { &view } else { &plain }),
+        );
+        if self.is_new {
+            ci::tell(report, is_for_people);
+        }
         Ok(report.exit_code)
     }
 }

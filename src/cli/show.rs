@@ -4,7 +4,7 @@ use crate::invariants::{self, CATALOGUE};
 use crate::plan;
 use crate::report::{catalogue, plan_text, schema};
 
-use super::args::{ListArgs, Listed, SchemaArgs, SchemaOf, StdoutFormat};
+use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf, StdoutFormat};
 use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
@@ -21,8 +21,8 @@ pub fn plan(settings: &Settings) -> u8 {
     let options = settings.plan_options(settings.seed.unwrap_or_else(draw_seed));
     let plan = plan::plan(&options, trials);
     match settings.outputs.stdout {
-        StdoutFormat::Terminal => print(&plan_text::table(&plan)),
         StdoutFormat::Json => print(&plan_text::json(&plan)),
+        _ => print(&plan_text::table(&plan)),
     }
     0
 }
@@ -30,15 +30,15 @@ pub fn plan(settings: &Settings) -> u8 {
 /// Prints what there is.
 pub fn list(args: &ListArgs) -> u8 {
     let text = match (args.format, args.what) {
-        (StdoutFormat::Json, what) => {
+        (ListFormat::Json, what) => {
             let mut all = catalogue::list_json(CATALOGUE);
             let part = what.map(|what| all[listed_name(what)].take());
             format!("{:#}\n", part.unwrap_or(all))
         }
-        (StdoutFormat::Terminal, None) => catalogue::list(CATALOGUE),
-        (StdoutFormat::Terminal, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
-        (StdoutFormat::Terminal, Some(Listed::Situations)) => catalogue::list_situations(),
-        (StdoutFormat::Terminal, Some(Listed::Profiles)) => catalogue::list_profiles(),
+        (ListFormat::Terminal, None) => catalogue::list(CATALOGUE),
+        (ListFormat::Terminal, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
+        (ListFormat::Terminal, Some(Listed::Situations)) => catalogue::list_situations(),
+        (ListFormat::Terminal, Some(Listed::Profiles)) => catalogue::list_profiles(),
     };
     print(&text);
     0

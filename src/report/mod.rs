@@ -9,15 +9,21 @@ use std::str::FromStr;
 
 use crate::model::run::RunReport;
 
+pub mod badge;
 pub mod catalogue;
+pub mod github;
 pub mod json;
+pub mod junit;
+pub mod markdown;
 pub mod plan_text;
+pub mod sarif;
 pub mod schema;
 pub mod summary;
 pub mod terminal;
 pub mod write;
 
 mod numbers;
+mod phrases;
 mod text;
 
 /// How a report is written.
@@ -27,17 +33,40 @@ pub enum Format {
     Json,
     /// For people, in a terminal or a log.
     Text,
+    /// For CI servers: a test case an invariant.
+    Junit,
+    /// For people, in a job's summary or a comment.
+    Markdown,
+    /// For GitHub Actions: an annotation a violation.
+    Github,
+    /// For code scanning.
+    Sarif,
+    /// For a README: the verdict as an SVG picture.
+    Badge,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to users.
-    pub const ALL: [Format; 2] = [Format::Json, Format::Text];
+    pub const ALL: [Format; 7] = [
+        Format::Json,
+        Format::Text,
+        Format::Junit,
+        Format::Markdown,
+        Format::Github,
+        Format::Sarif,
+        Format::Badge,
+    ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
             Format::Text => "text",
+            Format::Junit => "junit",
+            Format::Markdown => "markdown",
+            Format::Github => "github",
+            Format::Sarif => "sarif",
+            Format::Badge => "badge",
         }
     }
 
@@ -46,6 +75,11 @@ impl Format {
         match self {
             Format::Json => json::render(report),
             Format::Text => terminal::render(report, view),
+            Format::Junit => junit::render(report),
+            Format::Markdown => markdown::render(report),
+            Format::Github => github::render(report),
+            Format::Sarif => sarif::render(report),
+            Format::Badge => badge::render(report),
         }
     }
 }
@@ -105,7 +139,8 @@ pub enum BadOutput {
 }
 
 fn names() -> String {
-    Format::ALL.map(Format::name).join(" or ")
+    let (last, others) = (Format::ALL.len() - 1, Format::ALL.map(Format::name));
+    format!("{} or {}", others[..last].join(", "), others[last])
 }
 
 #[cfg(test)]
@@ -123,7 +158,10 @@ mod tests {
     #[test]
     fn what_is_none_says_what_would_be_one() {
         let error = "yaml=x".parse::<Output>().unwrap_err();
-        assert_eq!(error.to_string(), "\"yaml\" is no format: use json or text");
+        assert_eq!(
+            error.to_string(),
+            "\"yaml\" is no format: use json, text, junit, markdown, github, sarif or badge"
+        );
         for text in ["json", "json=", ""] {
             assert!(text.parse::<Output>().unwrap_err().to_string().contains("FORMAT=PATH"));
         }

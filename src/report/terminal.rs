@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-use crate::model::run::{InvariantReport, Levels, RunReport};
-use crate::model::verdict::{Severity, VerdictName};
+use crate::model::run::{Levels, RunReport};
+use crate::model::verdict::VerdictName;
 
 use super::numbers::{counted, grouped, time};
+use super::phrases::{command, sentence};
 use super::text::{ascii, clean, hanging};
 
 mod details;
@@ -97,8 +98,7 @@ impl Page<'_> {
 
     fn header(&self) -> String {
         let report = self.report;
-        let command: Vec<String> = report.target.command.iter().map(|arg| quoted(arg)).collect();
-        let mut target = command.join(" ");
+        let mut target = command(report);
         if let Some(url) = &report.target.url {
             target.push_str(&format!(" → {url}"));
         }
@@ -157,13 +157,12 @@ impl Page<'_> {
 
     /// The verdict in words, and where the files are.
     fn end(&self) -> String {
-        let (verdict, colour) = match self.report.verdict {
-            VerdictName::Satisfied => (self.satisfied(), AnsiColor::Green),
-            VerdictName::Violated => (self.violated(), AnsiColor::Red),
-            VerdictName::Inconclusive | VerdictName::NotApplicable => {
-                (self.inconclusive(), AnsiColor::Yellow)
-            }
+        let colour = match self.report.verdict {
+            VerdictName::Satisfied => AnsiColor::Green,
+            VerdictName::Violated => AnsiColor::Red,
+            VerdictName::Inconclusive | VerdictName::NotApplicable => AnsiColor::Yellow,
         };
+        let verdict = sentence(self.report);
         let mut text =
             if self.view.detail > Detail::Quiet { "\n".to_owned() } else { String::new() };
         if let Some(signal) = self.report.interrupted {
@@ -188,69 +187,5 @@ impl Page<'_> {
             }
         }
         text
-    }
-
-    fn with(&self, level: Severity, verdict: VerdictName) -> Vec<&InvariantReport> {
-        let is = |i: &&InvariantReport| (i.level, i.verdict) == (level, verdict);
-        self.report.invariants.iter().filter(is).collect()
-    }
-
-    fn warnings(&self) -> Option<String> {
-        match self.with(Severity::Warn, VerdictName::Violated).len() as u64 {
-            0 => None,
-            warnings => Some(counted(warnings, "warning", "warnings")),
-        }
-    }
-
-    fn satisfied(&self) -> String {
-        let mut parts: Vec<String> = self.warnings().into_iter().collect();
-        let without = self.with(Severity::Deny, VerdictName::NotApplicable);
-        if !without.is_empty() {
-            let ids: Vec<_> = without.iter().map(|invariant| invariant.id.as_str()).collect();
-            parts.push(format!("no occasion for {}", ids.join(", ")));
-        }
-        match parts.is_empty() {
-            true => "satisfied".into(),
-            false => format!("satisfied, with {}", parts.join(" and ")),
-        }
-    }
-
-    fn violated(&self) -> String {
-        let violated = self.with(Severity::Deny, VerdictName::Violated).len() as u64;
-        let violated = format!("violated: {}", counted(violated, "invariant", "invariants"));
-        match self.warnings() {
-            Some(warnings) => format!("{violated}, with {warnings}"),
-            None => violated,
-        }
-    }
-
-    /// Each reason once, with the invariants that it holds for.
-    fn inconclusive(&self) -> String {
-        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
-        for invariant in self.with(Severity::Deny, VerdictName::Inconclusive) {
-            let reason = invariant.reason.as_deref().unwrap_or("nothing was shown either way");
-            match reasons.iter_mut().find(|(known, _)| *known == reason) {
-                Some((_, ids)) => ids.push(&invariant.id),
-                None => reasons.push((reason, vec![&invariant.id])),
-            }
-        }
-        if reasons.is_empty() {
-            return "inconclusive: no invariant that fails a run applied: deny one (--deny ID)"
-                .into();
-        }
-        let reasons: Vec<_> = reasons
-            .iter()
-            .map(|(reason, ids)| format!("{}: {}", ids.join(", "), clean(reason)))
-            .collect();
-        format!("inconclusive: {}", reasons.join("; "))
-    }
-}
-
-/// An argument as a shell would have it.
-fn quoted(argument: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,/:@%{}".contains(c);
-    match !argument.is_empty() && argument.chars().all(is_plain) {
-        true => argument.to_owned(),
-        false => format!("'{}'", argument.replace('\'', r"'\''")),
     }
 }

@@ -48,7 +48,9 @@ pub enum Verbosity {
 }
 
 impl Outputs {
-    pub(super) fn resolve(
+    /// What the command line asks for, else the environment, else the file's folder; paths are
+    /// relative to `dir`.
+    pub(in crate::cli) fn resolve(
         (line, env, dir): (&OutputArgs, &OutputArgs, &Path),
         dir_of_file: Option<PathBuf>,
     ) -> Self {

@@ -8,8 +8,8 @@ use crate::model::run::{Evidence, InvariantReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::super::numbers::{counted, grouped};
+use super::super::phrases::{counts_of, with};
 use super::super::text::{clean, hanging};
-use super::rows::counts_of;
 use super::{Detail, Page, timeline};
 
 /// How many violations are told, unless the report is a long one.
@@ -20,7 +20,7 @@ impl Page<'_> {
     pub(super) fn failures(&self) -> String {
         let failed: Vec<&InvariantReport> = [Severity::Deny, Severity::Warn]
             .into_iter()
-            .flat_map(|level| self.with(level, VerdictName::Violated))
+            .flat_map(|level| with(self.report, level, VerdictName::Violated))
             .collect();
         let told = failed.iter().enumerate().map(|(at, invariant)| {
             match failed[..at].iter().find(|earlier| is_shown_alike(earlier, invariant)) {

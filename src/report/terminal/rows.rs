@@ -2,11 +2,12 @@
 
 use anstyle::{AnsiColor, Effects, Style as Ansi};
 
-use crate::invariants::{self, Counts};
+use crate::invariants::Counts;
 use crate::model::run::InvariantReport;
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::super::numbers::{grouped, percent_down, percent_up, time};
+use super::super::phrases::{self, counts_of, failed_word};
 use super::super::text::{clean, columns, cut, hanging};
 use super::{Detail, Page};
 
@@ -30,11 +31,6 @@ struct Row<'a> {
     cells: Cells,
     /// Said below the line.
     remark: Option<String>,
-}
-
-/// What an invariant of the report counts; a later version may have written it.
-pub(super) fn counts_of(id: &str) -> Counts {
-    invariants::find(id).map_or(Counts::CASES, |invariant| invariant.counts)
 }
 
 /// The widths of the columns.
@@ -184,22 +180,19 @@ fn has_failed(invariant: &InvariantReport) -> bool {
 }
 
 fn mark(invariant: &InvariantReport) -> (&'static str, Ansi) {
-    match (invariant.verdict, invariant.level) {
-        (VerdictName::Satisfied, _) => ("ok", AnsiColor::Green.on_default()),
-        (VerdictName::Violated, Severity::Deny) => ("FAIL", AnsiColor::Red.on_default().bold()),
-        (VerdictName::Violated, Severity::Warn) => ("warn", AnsiColor::Yellow.on_default()),
-        (VerdictName::Violated, Severity::Allow) => ("seen", Ansi::new()),
-        (VerdictName::Inconclusive, _) => ("?", AnsiColor::Yellow.on_default()),
-        (VerdictName::NotApplicable, _) => ("–", Ansi::new().effects(Effects::DIMMED)),
-    }
+    let style = match (invariant.verdict, invariant.level) {
+        (VerdictName::Satisfied, _) => AnsiColor::Green.on_default(),
+        (VerdictName::Violated, Severity::Deny) => AnsiColor::Red.on_default().bold(),
+        (VerdictName::Violated, Severity::Warn) => AnsiColor::Yellow.on_default(),
+        (VerdictName::Violated, Severity::Allow) => Ansi::new(),
+        (VerdictName::Inconclusive, _) => AnsiColor::Yellow.on_default(),
+        (VerdictName::NotApplicable, _) => Ansi::new().effects(Effects::DIMMED),
+    };
+    (phrases::mark(invariant), style)
 }
 
 fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
-    let failed = if invariant.exercised == 1 && counts.failed == counts.many {
-        counts.one
-    } else {
-        counts.failed
-    };
+    let failed = failed_word(counts, invariant.exercised);
     let note = match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
         (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
         _ => String::new(),

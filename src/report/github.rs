@@ -1,0 +1,54 @@
+//! The report as workflow commands of GitHub Actions: an annotation a violation.
+
+use crate::model::run::{InvariantReport, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::phrases::{figures, sentence, with};
+
+/// One workflow command a line: `::error title=…::…` for what fails the run, `::warning` for what
+/// warns; what was inconclusive and would fail the run is an error too, as its exit code is.
+pub fn render(report: &RunReport) -> String {
+    let kinds = [
+        ("error", Severity::Deny, VerdictName::Violated),
+        ("warning", Severity::Warn, VerdictName::Violated),
+        ("error", Severity::Deny, VerdictName::Inconclusive),
+    ];
+    let mut text = String::new();
+    for (command, level, verdict) in kinds {
+        for invariant in with(report, level, verdict) {
+            text.push_str(&annotation(command, invariant));
+        }
+    }
+    text.push_str(&format!("::notice title=shutdown-check::{}\n", data(&sentence(report))));
+    text
+}
+
+fn annotation(command: &str, invariant: &InvariantReport) -> String {
+    let mut message = figures(invariant);
+    if let Some(evidence) = invariant.evidence.first() {
+        message.push_str(&format!("\ntrial {}: {}", evidence.trial, evidence.message));
+    }
+    message.push_str(&format!("\nshutdown-check explain {}", invariant.id));
+    let title = property(&format!("shutdown-check: {}", invariant.id));
+    format!("::{command} title={title}::{}\n", data(&message))
+}
+
+/// The data of a workflow command, escaped as the runner unescapes it.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_stays_one_command() {
+        assert_eq!(data("5 %\n::error::no"), "5 %25%0A::error::no");
+        assert_eq!(property("a: b, c"), "a%3A b%2C c");
+    }
+}

@@ -1,0 +1,76 @@
+//! The report as JUnit XML: a test case an invariant, as CI servers read it.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
+
+use crate::model::run::{InvariantReport, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::phrases::{command, figures, sentence};
+
+/// The report as a JUnit document; its one suite is the target, and its cases the invariants.
+///
+/// A violation that fails the run is a failure; one that only warns is a success that says so. What
+/// would fail the run and could not be shown is an error, as the exit code 3 is; all else that was
+/// not shown is skipped.
+pub fn render(report: &RunReport) -> String {
+    let mut document = Report::new("shutdown-check");
+    let mut suite = TestSuite::new(command(report));
+    suite.set_time(Duration::try_from_secs_f64(report.duration_ms / 1e3).unwrap_or_default());
+    for (name, value) in [
+        ("profile", report.profile.to_string()),
+        ("seed", report.seed.to_string()),
+        ("verdict", sentence(report)),
+    ] {
+        suite.add_property(Property::new(name, value));
+    }
+    suite.add_test_cases(report.invariants.iter().map(|invariant| case(report, invariant)));
+    document.add_test_suite(suite);
+    // It is written into memory, and the strings were made fit for XML when they were added.
+    document.to_string().unwrap_or_else(|error| format!("<!-- {error} -->\n"))
+}
+
+fn case(report: &RunReport, invariant: &InvariantReport) -> TestCase {
+    let mut case = TestCase::new(invariant.id.as_str(), status(invariant));
+    case.set_classname(format!("shutdown-check.{}", report.profile));
+    if invariant.verdict == VerdictName::Satisfied {
+        case.set_system_out(figures(invariant));
+    } else if invariant.verdict == VerdictName::Violated && invariant.level != Severity::Deny {
+        case.set_system_out(format!("warning: {}\n{}", figures(invariant), told(invariant)));
+    }
+    case
+}
+
+fn status(invariant: &InvariantReport) -> TestCaseStatus {
+    match (invariant.verdict, invariant.level) {
+        (VerdictName::Violated, Severity::Deny) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+            status.set_type("violated").set_message(figures(invariant));
+            status.set_description(told(invariant));
+            status
+        }
+        (VerdictName::Inconclusive, Severity::Deny) => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_type("inconclusive").set_message(figures(invariant));
+            status
+        }
+        (VerdictName::Inconclusive | VerdictName::NotApplicable, _) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(figures(invariant));
+            status
+        }
+        (VerdictName::Satisfied | VerdictName::Violated, _) => TestCaseStatus::success(),
+    }
+}
+
+/// The violations that the report has kept, and how to read on.
+fn told(invariant: &InvariantReport) -> String {
+    let mut lines: Vec<String> = invariant
+        .evidence
+        .iter()
+        .map(|evidence| format!("trial {}: {}", evidence.trial, evidence.message))
+        .collect();
+    lines.push(format!("shutdown-check explain {}", invariant.id));
+    lines.join("\n")
+}

@@ -1,0 +1,93 @@
+//! The report as Markdown: for a job's summary, a comment or an issue.
+
+use crate::model::run::{InvariantReport, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::numbers::time;
+use super::phrases::{command, figures, mark, sentence, with};
+use super::text::clean;
+
+/// Violations that are told of an invariant.
+const TOLD: usize = 3;
+
+/// The report as GitHub-flavoured Markdown: verdict, what failed, the table, how to run it again.
+pub fn render(report: &RunReport) -> String {
+    let mut text = format!("## shutdown-check: {}\n\n", escaped(&sentence(report)));
+    text.push_str(&facts(report));
+    for level in [Severity::Deny, Severity::Warn] {
+        for invariant in with(report, level, VerdictName::Violated) {
+            text.push_str(&failure(invariant));
+        }
+    }
+    text.push_str(&table(report));
+    text.push_str(&format!(
+        "\n<sub>{} {}, report schema {}. The same plan again: `--seed {}`.</sub>\n",
+        report.tool.name, report.tool.version, report.schema_version, report.seed
+    ));
+    text
+}
+
+fn facts(report: &RunReport) -> String {
+    let code = |text: &str| format!("`{}`", clean(text).replace('`', "'"));
+    let mut facts = vec![code(&command(report)), format!("profile {}", report.profile)];
+    facts.push(match report.duration_ms > 0.0 {
+        true => format!("{} trials in {}", report.trials.len(), time(report.duration_ms)),
+        false => format!("{} trials", report.trials.len()),
+    });
+    format!("{}\n", facts.join(" · "))
+}
+
+fn failure(invariant: &InvariantReport) -> String {
+    let (id, what) = (&invariant.id, escaped(&figures(invariant)));
+    let mut text = format!("\n### {} {id}\n\n{what}\n\n", mark(invariant));
+    for evidence in invariant.evidence.iter().take(TOLD) {
+        text.push_str(&format!("- trial {}: {}\n", evidence.trial, escaped(&evidence.message)));
+    }
+    text.push_str(&format!("\n`shutdown-check explain {id}`\n"));
+    text
+}
+
+fn table(report: &RunReport) -> String {
+    let mut text = String::from("\n| | invariant | level | shown by |\n|---|---|---|---|\n");
+    for invariant in &report.invariants {
+        let what = escaped(&figures(invariant)).replace('|', "\\|");
+        text.push_str(&format!(
+            "| {} | {} | {} | {what} |\n",
+            mark(invariant),
+            invariant.id,
+            invariant.level
+        ));
+    }
+    text
+}
+
+/// Text in which nothing is markup: a target chooses some of what stands in a report.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in clean(text).chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' => {
+                escaped.push('\\');
+                escaped.push(c);
+            }
+            // No name that somebody would be told of.
+            '@' => escaped.push_str("@\u{200b}"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_wrote_is_no_markup() {
+        assert_eq!(escaped("<b>*x*</b>"), "&lt;b&gt;\\*x\\*&lt;/b&gt;");
+        assert_eq!(escaped("a\nb @all"), "a b @\u{200b}all");
+    }
+}

@@ -1,0 +1,144 @@
+//! What every format for people says alike: the verdict in a sentence, an invariant's figures.
+
+use crate::invariants::{self, Counts};
+use crate::model::run::{InvariantReport, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::numbers::{counted, grouped, percent_down, percent_up};
+use super::text::clean;
+
+/// What an invariant of the report counts; a later version may have written it.
+pub(super) fn counts_of(id: &str) -> Counts {
+    invariants::find(id).map_or(Counts::CASES, |invariant| invariant.counts)
+}
+
+/// The invariants with this level and this verdict.
+pub(super) fn with(
+    report: &RunReport,
+    level: Severity,
+    verdict: VerdictName,
+) -> Vec<&InvariantReport> {
+    let is = |i: &&InvariantReport| (i.level, i.verdict) == (level, verdict);
+    report.invariants.iter().filter(is).collect()
+}
+
+/// The verdict of a run in a sentence without an end.
+pub(super) fn sentence(report: &RunReport) -> String {
+    match report.verdict {
+        VerdictName::Satisfied => satisfied(report),
+        VerdictName::Violated => violated(report),
+        VerdictName::Inconclusive | VerdictName::NotApplicable => inconclusive(report),
+    }
+}
+
+/// The word that stands for an invariant's verdict: `ok`, `FAIL`, `warn`, `seen`, `?` or `–`.
+pub(super) fn mark(invariant: &InvariantReport) -> &'static str {
+    match (invariant.verdict, invariant.level) {
+        (VerdictName::Satisfied, _) => "ok",
+        (VerdictName::Violated, Severity::Deny) => "FAIL",
+        (VerdictName::Violated, Severity::Warn) => "warn",
+        (VerdictName::Violated, Severity::Allow) => "seen",
+        (VerdictName::Inconclusive, _) => "?",
+        (VerdictName::NotApplicable, _) => "–",
+    }
+}
+
+/// What an invariant's verdict rests on: counts and bounds, or the reason for having none.
+pub(super) fn figures(invariant: &InvariantReport) -> String {
+    let counts = counts_of(&invariant.id);
+    let exercised = grouped(invariant.exercised);
+    match invariant.verdict {
+        VerdictName::NotApplicable | VerdictName::Inconclusive => {
+            clean(invariant.reason.as_deref().unwrap_or("nothing was shown either way"))
+        }
+        VerdictName::Satisfied => {
+            let tried = counted(invariant.exercised, counts.one, counts.many);
+            match invariant.rate_upper_bound_95.filter(|_| counts.has_rate) {
+                Some(bound) => format!("{tried}, loss < {} %", percent_up(bound)),
+                None => tried,
+            }
+        }
+        VerdictName::Violated => {
+            let failed = format!(
+                "{} of {exercised} {}",
+                grouped(invariant.violations),
+                failed_word(counts, invariant.exercised)
+            );
+            match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
+                (Some(lower), Some(upper)) => {
+                    format!("{failed}, {}–{} %", percent_down(lower), percent_up(upper))
+                }
+                _ => failed,
+            }
+        }
+    }
+}
+
+/// The word after `3 of 1 912`.
+pub(super) fn failed_word(counts: Counts, of: u64) -> &'static str {
+    if of == 1 && counts.failed == counts.many { counts.one } else { counts.failed }
+}
+
+fn warnings(report: &RunReport) -> Option<String> {
+    match with(report, Severity::Warn, VerdictName::Violated).len() as u64 {
+        0 => None,
+        warnings => Some(counted(warnings, "warning", "warnings")),
+    }
+}
+
+fn satisfied(report: &RunReport) -> String {
+    let mut parts: Vec<String> = warnings(report).into_iter().collect();
+    let without = with(report, Severity::Deny, VerdictName::NotApplicable);
+    if !without.is_empty() {
+        let ids: Vec<_> = without.iter().map(|invariant| invariant.id.as_str()).collect();
+        parts.push(format!("no occasion for {}", ids.join(", ")));
+    }
+    match parts.is_empty() {
+        true => "satisfied".into(),
+        false => format!("satisfied, with {}", parts.join(" and ")),
+    }
+}
+
+fn violated(report: &RunReport) -> String {
+    let violated = with(report, Severity::Deny, VerdictName::Violated).len() as u64;
+    let violated = format!("violated: {}", counted(violated, "invariant", "invariants"));
+    match warnings(report) {
+        Some(warnings) => format!("{violated}, with {warnings}"),
+        None => violated,
+    }
+}
+
+/// Each reason once, with the invariants that it holds for.
+fn inconclusive(report: &RunReport) -> String {
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for invariant in with(report, Severity::Deny, VerdictName::Inconclusive) {
+        let reason = invariant.reason.as_deref().unwrap_or("nothing was shown either way");
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, ids)) => ids.push(&invariant.id),
+            None => reasons.push((reason, vec![&invariant.id])),
+        }
+    }
+    if reasons.is_empty() {
+        return "inconclusive: no invariant that fails a run applied: deny one (--deny ID)".into();
+    }
+    let reasons: Vec<_> = reasons
+        .iter()
+        .map(|(reason, ids)| format!("{}: {}", ids.join(", "), clean(reason)))
+        .collect();
+    format!("inconclusive: {}", reasons.join("; "))
+}
+
+/// An argument as a shell would have it.
+pub(super) fn quoted(argument: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,/:@%{}".contains(c);
+    match !argument.is_empty() && argument.chars().all(is_plain) {
+        true => argument.to_owned(),
+        false => format!("'{}'", argument.replace('\'', r"'\''")),
+    }
+}
+
+/// The target's command as it would be typed.
+pub(super) fn command(report: &RunReport) -> String {
+    let words: Vec<String> = report.target.command.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
+}

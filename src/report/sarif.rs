@@ -1,0 +1,102 @@
+//! The report as SARIF 2.1.0 (OASIS), for code scanning: a rule an invariant, a result a violation.
+
+use serde_json::{Value, json};
+
+use crate::invariants::{self, CATALOGUE};
+use crate::model::run::{Evidence, InvariantReport, RunReport};
+use crate::model::verdict::{Severity, VerdictName};
+
+use super::phrases::figures;
+
+/// The version of the format, and where its schema is published.
+const VERSION: &str = "2.1.0";
+const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
+
+/// The report as one SARIF run. Its results name the target's program as their place, since code
+/// scanning shows no result without one.
+pub fn render(report: &RunReport) -> String {
+    let results: Vec<Value> = report
+        .invariants
+        .iter()
+        .filter(|invariant| invariant.verdict == VerdictName::Violated)
+        .flat_map(|invariant| results(report, invariant))
+        .collect();
+    let document = json!({
+        "$schema": SCHEMA,
+        "version": VERSION,
+        "runs": [{
+            "tool": { "driver": {
+                "name": report.tool.name,
+                "version": report.tool.version,
+                "rules": CATALOGUE.iter().map(|invariant| rule(invariant)).collect::<Vec<_>>(),
+            }},
+            "invocations": [{
+                "executionSuccessful": report.interrupted.is_none(),
+                "exitCode": report.exit_code,
+            }],
+            "results": results,
+        }],
+    });
+    format!("{document:#}\n")
+}
+
+fn rule(invariant: &invariants::Invariant) -> Value {
+    json!({
+        "id": invariant.id,
+        "shortDescription": { "text": invariant.fails_when },
+        "fullDescription": { "text": invariant.why },
+        "help": { "text": format!("{} {}", invariant.usual_cause, invariant.fix) },
+        "defaultConfiguration": { "level": level(invariant.severity.graceful) },
+    })
+}
+
+fn results(report: &RunReport, invariant: &InvariantReport) -> Vec<Value> {
+    let result = |message: String, properties: Value| {
+        let mut result = json!({
+            "ruleId": invariant.id,
+            "level": level(invariant.level),
+            "message": { "text": message },
+            "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": place(report) },
+            }}],
+            "properties": properties,
+        });
+        // An index into the rules is allowed only where the rule is there.
+        if let Some(at) = CATALOGUE.iter().position(|rule| rule.id == invariant.id) {
+            result["ruleIndex"] = json!(at);
+        }
+        result
+    };
+    let of_evidence = |evidence: &Evidence| {
+        let message =
+            format!("{}; trial {}: {}", figures(invariant), evidence.trial, evidence.message);
+        result(message, json!({ "trial": evidence.trial, "seed": report.seed }))
+    };
+    match invariant.evidence.as_slice() {
+        [] => vec![result(figures(invariant), json!({ "seed": report.seed }))],
+        evidence => evidence.iter().map(of_evidence).collect(),
+    }
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Deny => "error",
+        Severity::Warn => "warning",
+        Severity::Allow => "note",
+    }
+}
+
+/// The target's program as a URI reference (RFC 3986): what a path may not have in one is escaped.
+fn place(report: &RunReport) -> String {
+    let program = report.target.command.first().map_or("target", String::as_str);
+    let mut uri = String::new();
+    for byte in program.trim_start_matches("./").bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                uri.push(byte.into());
+            }
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
