@@ -456,7 +456,7 @@ fn every_format_of_a_failure() {
         ("sarif", Format::Sarif),
         ("badge", Format::Badge),
     ] {
-        insta::assert_snapshot!(name, format.render(&report, &PLAIN));
+        insta::assert_snapshot!(name, format.render(&report, &PLAIN, &[]));
     }
 }
 
@@ -468,7 +468,7 @@ fn sarif_is_valid_by_its_published_schema() {
     let validator = jsonschema::validator_for(&serde_json::from_str(&schema).unwrap()).unwrap();
     for report in [pass_with_a_warning(), failure(), inconclusive()] {
         let mut sarif: serde_json::Value =
-            serde_json::from_str(&Format::Sarif.render(&report, &PLAIN)).unwrap();
+            serde_json::from_str(&Format::Sarif.render(&report, &PLAIN, &[])).unwrap();
         let errors: Vec<_> = validator.iter_errors(&sarif).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{errors:#?}");
         let violated = report.invariants.iter().filter(|i| i.verdict == VerdictName::Violated);
@@ -490,19 +490,19 @@ fn what_a_target_wrote_breaks_no_format() {
         }
         invariant.reason = invariant.reason.as_ref().map(|_| hostile.into());
     }
-    let junit = Format::Junit.render(&report, &PLAIN);
+    let junit = Format::Junit.render(&report, &PLAIN, &[]);
     let read = quick_junit::Report::deserialize_from_str(&junit).unwrap();
     assert_eq!(read.test_suites[0].test_cases.len(), report.invariants.len());
-    let github = Format::Github.render(&report, &PLAIN);
+    let github = Format::Github.render(&report, &PLAIN, &[]);
     assert!(github.lines().all(|line| line.starts_with("::")), "{github}");
-    let markdown = Format::Markdown.render(&report, &PLAIN);
+    let markdown = Format::Markdown.render(&report, &PLAIN, &[]);
     assert!(!markdown.contains("<b>"), "{markdown}");
 }
 
 #[test]
 fn junit_counts_what_fails_a_run_as_failures_and_what_was_not_shown_as_errors_or_skipped() {
     for report in [pass_with_a_warning(), failure(), inconclusive()] {
-        let junit = Format::Junit.render(&report, &PLAIN);
+        let junit = Format::Junit.render(&report, &PLAIN, &[]);
         let read = quick_junit::Report::deserialize_from_str(&junit).unwrap();
         let count = |verdict| {
             let denied = report.invariants.iter().filter(|i| i.level == Severity::Deny);

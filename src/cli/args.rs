@@ -348,6 +348,8 @@ pub enum StdoutFormat {
     Sarif,
     /// The verdict as an SVG picture.
     Badge,
+    /// A page with the timelines of what failed.
+    Html,
 }
 
 impl From<StdoutFormat> for Format {
@@ -360,6 +362,7 @@ impl From<StdoutFormat> for Format {
             StdoutFormat::Github => Format::Github,
             StdoutFormat::Sarif => Format::Sarif,
             StdoutFormat::Badge => Format::Badge,
+            StdoutFormat::Html => Format::Html,
         }
     }
 }

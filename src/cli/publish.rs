@@ -8,20 +8,22 @@ use std::time::Duration;
 use clap::ColorChoice;
 
 use crate::model::address::ServerAddress;
+use crate::model::history::History;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
-use crate::report::Format;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
 use crate::report::terminal::{Detail, Style, View};
 use crate::report::write::OutputFile;
+use crate::report::{Format, html};
 use crate::trial::rehearsal::Rehearsed;
 
 use super::args::StdoutFormat;
 use super::ci;
 use super::failure::Failure;
 use super::settings::{Outputs, Settings, Verbosity};
+use super::store;
 
 /// What a run has to say, before it is put together.
 pub struct RunRecord<'a> {
@@ -116,6 +118,8 @@ pub struct Publication {
 
 /// The report that is always written, beside the histories.
 pub const REPORT: &str = "report.json";
+/// The same for people.
+const PAGE: &str = "report.html";
 
 impl Publication {
     /// Opens them: what was asked for, and `report.json` in the run's folder.
@@ -126,6 +130,7 @@ impl Publication {
         let mut publication = Self::again(outputs)?;
         let report = OutputFile::open(&folder.join(REPORT))?;
         publication.files.push((Format::Json, report));
+        publication.files.push((Format::Html, OutputFile::open(&folder.join(PAGE))?));
         publication.report = Some(folder.join(REPORT));
         publication.folder = Some(folder.to_owned());
         Ok(publication)
@@ -172,18 +177,32 @@ impl Publication {
             report: report_path.as_deref(),
             histories: histories.as_deref(),
         };
+        let shows_histories = |format: Format| format == Format::Html;
+        let stdout = Format::from(self.stdout);
+        let needs_histories =
+            self.files.iter().map(|(format, _)| *format).chain([stdout]).any(shows_histories);
+        let told = if needs_histories { self.histories_of(report) } else { Vec::new() };
         let plain = View { style: Style { colour: false, ..view.style }, ..view };
         for (format, file) in self.files {
-            file.commit(format.render(report, &plain).as_bytes())?;
+            file.commit(format.render(report, &plain, &told).as_bytes())?;
         }
         let is_for_people = self.stdout == StdoutFormat::Terminal;
-        print(
-            &Format::from(self.stdout).render(report, if is_for_people { &view } else { &plain }),
-        );
+        let view = if is_for_people { &view } else { &plain };
+        print(&stdout.render(report, view, &told));
         if self.is_new {
             ci::tell(report, is_for_people);
         }
         Ok(report.exit_code)
+    }
+}
+
+impl Publication {
+    /// The histories that the page wants, as far as they can be read: without them it has no
+    /// timelines, and all the rest.
+    fn histories_of(&self, report: &RunReport) -> Vec<History> {
+        let beside = self.report.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let paths = html::wanted(report).into_iter().filter_map(|trial| trial.history.as_ref());
+        paths.filter_map(|path| store::read(&beside.join(path)).ok()).collect()
     }
 }
 

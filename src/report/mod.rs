@@ -7,11 +7,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::model::history::History;
 use crate::model::run::RunReport;
 
 pub mod badge;
 pub mod catalogue;
 pub mod github;
+pub mod html;
 pub mod json;
 pub mod junit;
 pub mod markdown;
@@ -43,11 +45,13 @@ pub enum Format {
     Sarif,
     /// For a README: the verdict as an SVG picture.
     Badge,
+    /// For people: a page with the timelines of what failed.
+    Html,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to users.
-    pub const ALL: [Format; 7] = [
+    pub const ALL: [Format; 8] = [
         Format::Json,
         Format::Text,
         Format::Junit,
@@ -55,6 +59,7 @@ impl Format {
         Format::Github,
         Format::Sarif,
         Format::Badge,
+        Format::Html,
     ];
 
     /// Its name on the command line.
@@ -67,11 +72,18 @@ impl Format {
             Format::Github => "github",
             Format::Sarif => "sarif",
             Format::Badge => "badge",
+            Format::Html => "html",
         }
     }
 
-    /// The report in this format; `view` matters to people's formats only.
-    pub fn render(self, report: &RunReport, view: &terminal::View<'_>) -> String {
+    /// The report in this format. `view` matters to text only, and `histories`, those of the trials
+    /// that [`html::wanted`] names, to the page.
+    pub fn render(
+        self,
+        report: &RunReport,
+        view: &terminal::View<'_>,
+        histories: &[History],
+    ) -> String {
         match self {
             Format::Json => json::render(report),
             Format::Text => terminal::render(report, view),
@@ -80,6 +92,7 @@ impl Format {
             Format::Github => github::render(report),
             Format::Sarif => sarif::render(report),
             Format::Badge => badge::render(report),
+            Format::Html => html::render(report, histories),
         }
     }
 }
@@ -160,7 +173,7 @@ mod tests {
         let error = "yaml=x".parse::<Output>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"yaml\" is no format: use json, text, junit, markdown, github, sarif or badge"
+            "\"yaml\" is no format: use json, text, junit, markdown, github, sarif, badge or html"
         );
         for text in ["json", "json=", ""] {
             assert!(text.parse::<Output>().unwrap_err().to_string().contains("FORMAT=PATH"));
