@@ -2,9 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::invariants::{CATALOGUE, Invariant};
+use crate::invariants::{AT_STARTUP, CATALOGUE, Invariant, REPEATED, broken};
+use crate::model::contract::SecondSignal;
 use crate::model::history::History;
-use crate::model::verdict::{Finding, Verdict};
+use crate::model::plan::Situation;
+use crate::model::verdict::{Finding, Verdict, VerdictName};
 
 /// What a history shows of each invariant, in the order of the catalogue.
 ///
@@ -20,15 +22,38 @@ fn judge_by(catalogue: &[&Invariant], history: &History) -> Vec<Finding> {
     catalogue
         .iter()
         .map(|invariant| {
-            let verdict = match (checked(invariant, history), &worthless) {
+            let found =
+                not_about(history, invariant).unwrap_or_else(|| checked(invariant, history));
+            let verdict = match (found, &worthless) {
                 // What has no occasion has none, whatever became of the trial.
                 (verdict @ Verdict::NotApplicable { .. }, _) => verdict,
                 (_, Some(worthless)) => worthless.clone(),
                 (verdict, None) => verdict,
             };
-            Finding { invariant: invariant.id, verdict }
+            let is_violated = verdict.outcome() == VerdictName::Violated;
+            let is_force = history.contract().second_signal == SecondSignal::Force;
+            let mut finding = Finding::of(invariant.id, verdict);
+            if invariant.id == REPEATED && is_violated && !is_force {
+                finding.broken = broken(history, |ordinary| checked(ordinary, history));
+            }
+            finding
         })
         .collect()
+}
+
+/// The verdict on an invariant that the trial is not about: a signal to a target that is not ready,
+/// and one that comes again, each have an invariant of their own, and no other accuses a target of
+/// what it does then.
+fn not_about(history: &History, invariant: &Invariant) -> Option<Verdict> {
+    let (own, what) = match () {
+        () if history.header().trial.situation == Situation::Startup => {
+            (AT_STARTUP, "the signal came before the target was ready")
+        }
+        () if history.has_repeated_signals() => (REPEATED, "more than one signal was sent"),
+        () => return None,
+    };
+    let reason = format!("{what}, which only {own} is about");
+    (invariant.id != own).then_some(Verdict::NotApplicable { reason })
 }
 
 /// The verdict on everything, where the harness was so late that its instants prove nothing.
@@ -56,7 +81,7 @@ mod tests {
     use super::*;
     use crate::invariants::testing::{Story, inconclusive};
     use crate::model::event::{EventKind, RequestEnd};
-    use crate::model::verdict::VerdictName;
+    use crate::model::signal::Signal;
 
     #[test]
     fn each_invariant_has_a_finding_in_the_order_of_the_catalogue() {
@@ -78,7 +103,9 @@ mod tests {
         names.sort_unstable();
         let without = ["jobs-finish", "no-job-starts-after-signal"];
         names.retain(|name| !without.contains(name));
-        assert_eq!(names, ["readiness-fails-first", "serves-through-lame-duck"]);
+        let others =
+            ["interrupt-equals-terminate", "readiness-fails-first", "serves-through-lame-duck"];
+        assert_eq!(names, others);
         applicable
     }
 
@@ -108,6 +135,33 @@ mod tests {
                 "the situation could not be reached: 2 of 4 connections were accepted"
             );
         }
+    }
+
+    /// The invariants on which a history has a say.
+    fn said(story: Story) -> Vec<(&'static str, VerdictName)> {
+        let findings = judge(&story.history()).into_iter();
+        let all = findings.map(|finding| (finding.invariant, finding.verdict.outcome()));
+        all.filter(|(_, verdict)| *verdict != VerdictName::NotApplicable).collect()
+    }
+
+    #[test]
+    fn a_trial_at_startup_is_about_nothing_else() {
+        let story = || Story::new().in_situation(Situation::Startup).signal();
+        let died = story().reset_request(-400, 1).exit_signal(2, Signal::TERM);
+        assert_eq!(said(died), [(AT_STARTUP, VerdictName::Satisfied)]);
+        assert_eq!(said(story().killed_at_deadline()), [(AT_STARTUP, VerdictName::Violated)]);
+    }
+
+    #[test]
+    fn a_trial_with_two_signals_is_about_nothing_else() {
+        let story = Story::new().signal().later(10, Signal::TERM).reset_request(-400, 11);
+        let findings = judge(&story.exit_code(12, 0).history());
+        let said: Vec<_> = findings
+            .iter()
+            .filter(|finding| finding.verdict.outcome() == VerdictName::Violated)
+            .map(|finding| (finding.invariant, finding.broken.len()))
+            .collect();
+        assert!(matches!(said[..], [(REPEATED, 1..)]), "{said:?}");
     }
 
     #[test]

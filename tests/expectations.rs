@@ -67,6 +67,52 @@ const NO_LAME_DUCK: &[&str] =
 /// Only quick requests: how long they take while the server drains is compared with before.
 const QUICK: &[&str] =
     &["--deadline", "4s", "--path", "/", "--path", "/sleep?ms=50", "--situation", "load"];
+/// Without SIGINT, which would end a server that does not handle it while it drains.
+const ONLY_TERM: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--situation",
+    "load,one-request,slow-handler,streaming,uploading,partial-head,delivered,queued,mixed",
+    "--situation",
+    "idle,idle-keepalive,fresh,stalled-reader,stalled-sender,startup,second-signal,signal-burst",
+];
+const BOTH_SIGNALS: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--signal",
+    "TERM,INT",
+    "--situation",
+    "load,slow-handler,streaming,idle",
+];
+const AGAIN: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--situation",
+    "load,slow-handler,idle,stalled-sender,second-signal,signal-burst,mixed-signals",
+];
+/// The second signal is a wish to end at once.
+const FORCE: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--second-signal",
+    "force",
+    "--situation",
+    "load,slow-handler,idle,stalled-sender,second-signal",
+];
+/// The same, and the drain takes longer than the second signal leaves it.
+const FORCE_SLOW: &[&str] = &[
+    "--deadline",
+    "8s",
+    "--second-signal",
+    "force",
+    "--path",
+    "/sleep?ms=2500",
+    "--situation",
+    "load,slow-handler,idle,stalled-sender,second-signal",
+];
+/// Many starts, and enough of the other trials to compare with.
+const STARTUP: &[&str] =
+    &["--deadline", "4s", "--situation", "load,slow-handler,idle,stalled-sender,startup"];
 
 expectations! {
     correct: "correct", USUAL => [], exit 0;
@@ -123,12 +169,36 @@ expectations! {
         "new-connections-are-refused", "nothing-is-left-behind"
     ], exit 1;
     leaves_helper: "leaves-helper", USUAL => ["nothing-is-left-behind"], exit 1;
-    handles_term: "handles-term-not-int", USUAL => [], exit 0;
+    handles_term: "handles-term-not-int", ONLY_TERM => [], exit 0;
     handles_not_int: "handles-term-not-int", INTERRUPT => [
         "signal-is-handled", "in-flight-requests-complete", "responses-are-whole",
         "delivered-requests-complete", "queued-connections-are-served",
         "jobs-finish", "exit-status-is-clean"
     ], exit 1;
+    handles_term_alone: "handles-term-not-int", BOTH_SIGNALS => [
+        "signal-is-handled", "in-flight-requests-complete", "responses-are-whole", "jobs-finish",
+        "exit-status-is-clean", "interrupt-equals-terminate"
+    ], exit 1;
+    handles_int_alone: "handles-int-not-term", BOTH_SIGNALS => [
+        "signal-is-handled", "in-flight-requests-complete", "responses-are-whole", "jobs-finish",
+        "exit-status-is-clean", "interrupt-equals-terminate"
+    ], exit 1;
+    handles_both: "correct", BOTH_SIGNALS => [], exit 0;
+    dies_of_an_interrupt_while_draining: "handles-term-not-int", AGAIN => [
+        "repeated-signal-is-harmless"
+    ], exit 0;
+    second_signal_aborts: "second-signal-aborts", AGAIN => [
+        "repeated-signal-is-harmless"
+    ], exit 0;
+    second_signal_is_to_abort: "second-signal-aborts", FORCE => [], exit 0;
+    second_signal_changes_nothing: "correct", FORCE_SLOW => [
+        "repeated-signal-is-harmless"
+    ], exit 0;
+    repeated_signals_change_nothing: "correct", AGAIN => [], exit 0;
+    installs_handler_late: "installs-handler-late", STARTUP => [
+        "startup-signal-is-honoured"
+    ], exit 0;
+    is_ended_while_it_starts: "correct", STARTUP => [], exit 0;
     needs_second_signal: "needs-second-signal", USUAL => [
         "signal-is-handled", "new-connections-are-refused", "no-job-starts-after-signal",
         "exits-before-deadline", "close-is-announced"
@@ -209,8 +279,10 @@ fn meets_expectation(test: &str) {
 /// Whether a run over such a server may leave this undecided.
 fn may_be_undecided(id: &str, violated: &BTreeSet<&str>) -> bool {
     match id {
-        // Most loads have too few quick requests.
-        "drain-keeps-its-latency" => true,
+        // Most loads have too few quick requests, and a start may be over before its signal.
+        "drain-keeps-its-latency" | "startup-signal-is-honoured" => true,
+        // One signal breaks it as well, in trials that are not many.
+        "repeated-signal-is-harmless" => !violated.is_empty(),
         "exit-status-is-clean"
         | "nothing-is-left-behind"
         | "stalled-clients-do-not-block"
@@ -230,6 +302,15 @@ fn may_be_undecided(id: &str, violated: &BTreeSet<&str>) -> bool {
 fn verdict_on<'r>(report: &'r Value, id: &str) -> &'r Value {
     let invariants = report["invariants"].as_array().unwrap();
     &invariants.iter().find(|invariant| invariant["id"] == id).unwrap()["verdict"]
+}
+
+/// A signal that comes while a correct server starts ends it, whatever the moment.
+#[test]
+fn a_correct_start_is_praised() {
+    let options = ["--trials", "16", "--situation", "startup", "--profile", "strict"];
+    let (report, code) = check(&options, &[TOOL, "fixture", "correct"]);
+    let verdict = verdict_on(&report, "startup-signal-is-honoured");
+    assert_eq!((verdict.as_str(), code), (Some("satisfied"), 0), "{}", evidence(&report));
 }
 
 /// Answers that were sent before the signal, and only read after it, are no sign of a drain.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use shutdown_check::model::plan::{Arrivals, Moment, Plan, SignalTo, Situation};
 use shutdown_check::model::signal::Signal;
-use shutdown_check::plan::{PlanOptions, plan, trial};
+use shutdown_check::plan::{PlanOptions, ROUND_TRIALS, plan, trial};
 
 fn options() -> impl Strategy<Value = PlanOptions> {
     let signals = prop::collection::vec((1..=64i32).prop_map(signal), 0..4);
     let to = prop_oneof![Just(SignalTo::Leader), Just(SignalTo::Listener), Just(SignalTo::Group)];
+    let to = prop::option::of(to);
     let arrivals =
         prop::option::of((0.1..5000.0f64).prop_map(|rate| Arrivals::Open { per_second: rate }));
     let window = (0..2_000_000u64, 0..2_000_000u64)
@@ -119,7 +120,7 @@ fn the_signals_take_turns() {
 fn three_rounds_try_everything() {
     let options = PlanOptions::new(42);
     let mut tried: HashMap<(Situation, bool, String), u32> = HashMap::new();
-    for trial in plan(&options, 66).trials {
+    for trial in plan(&options, 3 * ROUND_TRIALS as u32).trials {
         let cell = (trial.situation, trial.is_control(), trial.moment());
         *tried.entry(cell).or_default() += 1;
     }
@@ -127,11 +128,42 @@ fn three_rounds_try_everything() {
         let of = |control| tried.keys().filter(|c| (c.0, c.1) == (situation, control)).count();
         let (moments, controls) = match situation {
             Situation::OneRequest => (3, 0),
+            // Visited twice a round.
+            Situation::Startup => (5, 0),
+            // The second of their gaps comes in the third round.
+            Situation::SecondSignal | Situation::MixedSignals => (2, 0),
             held if held.is_held() => (3, 3),
             _ => (1, 0),
         };
         assert_eq!((of(false), of(true)), (moments, controls), "{}", situation.name());
     }
+}
+
+/// What comes while the target starts, and what comes again, is drawn before anything is started.
+#[test]
+fn moments_of_the_start_and_of_later_signals_are_in_the_plan() {
+    let situations = vec![Situation::Startup, Situation::SecondSignal];
+    let options = PlanOptions { situations, ..PlanOptions::new(42) };
+    let drawn: Vec<_> = plan(&options, 8)
+        .trials
+        .iter()
+        .map(|trial| {
+            let moments: Vec<_> = trial.signals.iter().map(|it| it.moment.text()).collect();
+            format!("{}: {}", trial.situation.name(), moments.join(", "))
+        })
+        .collect();
+    insta::assert_debug_snapshot!(drawn, @r#"
+    [
+        "second-signal: reached, again +100 ms",
+        "startup: handler +0.06 ms",
+        "startup: start 5.2 %",
+        "second-signal: reached",
+        "second-signal: reached, again +100 ms",
+        "startup: listening +0.04 ms",
+        "startup: ready -0.07 ms",
+        "second-signal: reached",
+    ]
+    "#);
 }
 
 #[test]

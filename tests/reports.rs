@@ -197,7 +197,7 @@ fn findings(in_flight: Verdict, queued: Verdict) -> Vec<Finding> {
         Verdict::NotApplicable { reason: no_jobs.into() },
     ];
     let ids = SEVERITIES.iter().map(|(id, _)| *id);
-    ids.zip(verdicts).map(|(invariant, verdict)| Finding { invariant, verdict }).collect()
+    ids.zip(verdicts).map(|(invariant, verdict)| Finding::of(invariant, verdict)).collect()
 }
 
 fn summary(number: u32, end: RequestEnd, findings: &[Finding]) -> TrialSummary {
@@ -400,8 +400,8 @@ fn no_line_is_too_long_whatever_is_in_it() {
     let evidence: Vec<u32> = (0..14).collect();
     let mut findings = findings(violated(1_234_567, &[(&long, &evidence)]), satisfied(u32::MAX));
     let failed = violated(2_345_678, &[(&long, &evidence), (&long, &evidence)]);
-    findings.push(Finding { invariant: id, verdict: failed });
-    findings.push(Finding { invariant: "short", verdict: Verdict::inconclusive(long.clone()) });
+    findings.push(Finding::of(id, failed));
+    findings.push(Finding::of("short", Verdict::inconclusive(long.clone())));
     let report = assemble(facts, &[summary(1, RequestEnd::TimedOut, &findings)]);
     for (width, limit) in [(0, 60), (72, 72), (500, 80)] {
         for detail in [Detail::Quiet, Detail::Normal, Detail::Verbose] {

@@ -157,7 +157,7 @@ struct Row {
     expected: [&'static str; 4],
 }
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 15] = [
     Row {
         option: "--deadline 1s",
         variable: ("DEADLINE", "2s"),
@@ -212,7 +212,14 @@ const ROWS: [Row; 14] = [
         variable: ("SIGNAL_TO", "listener"),
         file: "signal-to = 'group'",
         found: |s| format!("{:?}", s.signal_to),
-        expected: ["Group", "Listener", "Group", "Leader"],
+        expected: ["Some(Group)", "Some(Listener)", "Some(Group)", "None"],
+    },
+    Row {
+        option: "--second-signal force",
+        variable: ("SECOND_SIGNAL", "force"),
+        file: "second-signal = 'force'",
+        found: |s| format!("{:?}", s.second_signal),
+        expected: ["Force", "Force", "Force", "Ignore"],
     },
     Row {
         option: "--profile graceful",

@@ -11,7 +11,7 @@ use clap::{
 };
 
 use super::values::{self, PathSpec};
-use crate::model::contract::ExpectedExit;
+use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
@@ -213,6 +213,9 @@ pub struct ExpectArgs {
     /// Its right ends, such as 0,143,signal:TERM
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub expect_exit: Vec<ExpectedExit>,
+    /// What a second one means: ignore or force [default: ignore]
+    #[arg(long, value_name = "MEANING", value_parser = values::second_signal)]
+    pub second_signal: Option<SecondSignal>,
     /// Lines that say that a job has started.
     #[arg(long, value_name = "REGEX", help = r"A job's start: 'job (?P<id>\S+) began'")]
     pub job_start: Vec<String>,

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::UsageError;
-use crate::model::contract::ExpectedExit;
+use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
@@ -91,6 +91,8 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "texts::exits")]
     #[schemars(with = "OneOrMany<ExitEntry>")]
     pub expect_exit: Vec<ExpectedExit>,
+    /// What a second signal means: the drain goes on, or it ends at once.
+    pub second_signal: Option<SecondSignal>,
     /// How jobs are told apart in what it writes.
     pub jobs: JobsTable,
     /// How many trials to do.

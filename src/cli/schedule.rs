@@ -8,6 +8,7 @@ use crate::load::cast::{Part, cast};
 use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
+use crate::model::signal::Signal;
 use crate::plan::{PlanOptions, plan, trial};
 use crate::trial::interrupt::Interrupt;
 
@@ -190,6 +191,9 @@ impl<'a> Schedule<'a> {
 
     /// The connections of a trial's situation.
     fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
+        if let Some(lacking) = lacking(trial) {
+            return Err(lacking);
+        }
         let landmark = trial.signals.first().and_then(|planned| match planned.moment {
             Moment::Landmark { landmark } => Some(landmark),
             _ => None,
@@ -200,13 +204,28 @@ impl<'a> Schedule<'a> {
         let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
         match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.
-            Err(_) if trial.situation == Situation::SlowHandler && has_kernel => Ok(Vec::new()),
+            Err(_) if trial.situation.has_requests_in_process() && has_kernel => Ok(Vec::new()),
             parts => parts,
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a trial would say nothing, whatever the target does with its signals.
+fn lacking(trial: &Trial) -> Option<&'static str> {
+    let first = trial.signals.first()?.signal;
+    match trial.situation {
+        Situation::Startup if !first.ends_by_default() => {
+            Some("the kernel drops such a signal as long as there is no handler: --signal TERM")
+        }
+        // Elsewhere the second one may well mean something else, as it does to nginx.
+        Situation::MixedSignals if ![Signal::TERM, Signal::INT].contains(&first) => {
+            Some("it is about SIGTERM and SIGINT: --signal TERM,INT")
+        }
+        _ => None,
     }
 }
 

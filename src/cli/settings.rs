@@ -13,7 +13,7 @@ use super::args::{AmountArgs, RunArgs, SourceArgs, Subcommands};
 use super::config::{self, ConfigFile};
 use super::environment;
 use super::error::UsageError;
-use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns};
+use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
 use crate::model::ledger::JobLines;
 use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
@@ -68,8 +68,9 @@ pub struct Settings {
     /// The signals that the trials take turns with.
     #[serde(rename = "signal")]
     pub signals: Vec<Signal>,
-    /// Who gets them.
-    pub signal_to: SignalTo,
+    /// Who gets them; the leader where absent, and of several in a trial in turns the group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signal_to: Option<SignalTo>,
     /// The situations to try.
     #[serde(rename = "situation")]
     pub situations: Vec<Situation>,
@@ -91,6 +92,8 @@ pub struct Settings {
     /// Its right ends; empty for the default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect_exit: Vec<ExpectedExit>,
+    /// What a second signal means.
+    pub second_signal: SecondSignal,
     /// How jobs are told apart.
     #[serde(serialize_with = "written::jobs")]
     pub jobs: JobPatterns,
@@ -165,6 +168,7 @@ impl Settings {
             lame_duck: self.lame_duck,
             has_readiness: self.ready_path.is_some(),
             expect_exit: self.expect_exit.clone(),
+            second_signal: self.second_signal,
             requests,
             jobs: self.jobs.clone(),
             ..Contract::default()
@@ -254,8 +258,7 @@ impl Layers<'_> {
             rate: first(line.load.rate, env.load.rate, file.rate),
             signals: listed(&line.signal.signal, &env.signal.signal, &file.signal)
                 .unwrap_or(default.signals),
-            signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to)
-                .unwrap_or_default(),
+            signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to),
             situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
                 .unwrap_or(default.situations),
             rules: Rules::resolve(l, e, file),
@@ -266,6 +269,8 @@ impl Layers<'_> {
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
+                .unwrap_or_default(),
+            second_signal: first(l.second_signal, e.second_signal, file.second_signal)
                 .unwrap_or_default(),
             jobs: self.jobs()?,
             amount: self.amount(),

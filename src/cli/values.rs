@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::invariants::{self, CATALOGUE};
+use crate::model::contract::SecondSignal;
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 
@@ -56,6 +57,15 @@ pub(super) fn signal_to(text: &str) -> Result<SignalTo, String> {
         "listener" => Ok(SignalTo::Listener),
         "group" => Ok(SignalTo::Group),
         _ => Err(format!("{text:?} gets no signal: use leader, listener or group")),
+    }
+}
+
+/// What a second signal means.
+pub(super) fn second_signal(text: &str) -> Result<SecondSignal, String> {
+    match text {
+        "ignore" => Ok(SecondSignal::Ignore),
+        "force" => Ok(SecondSignal::Force),
+        _ => Err(format!("{text:?} is no meaning of a second signal: use ignore or force")),
     }
 }
 

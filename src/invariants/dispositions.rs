@@ -63,6 +63,19 @@ fn seen_before<'h>(
     looks.last()
 }
 
+/// What the process that got a signal did with it as it was seen just after the signal, in a
+/// sentence without an end.
+pub(super) fn seen_after(history: &History, signal: &SignalSent) -> Option<(EventIndex, String)> {
+    let after = (0..).zip(history.events()).skip(signal.event as usize);
+    let mut looks = after.filter_map(|(event, e)| match &e.kind {
+        EventKind::Dispositions { processes } => Some((event, processes)),
+        _ => None,
+    });
+    let (event, processes) = looks.next()?;
+    let to = processes.iter().find(|process| process.pid == signal.pid)?;
+    Some((event, format!("{} {}", named(to), does(to.disposition, signal.signal))))
+}
+
 fn named(process: &ProcessSeen) -> String {
     format!("process {} ({})", process.pid, process.name)
 }

@@ -20,6 +20,7 @@ mod idle;
 mod idle_connections_are_released;
 mod idle_exit_is_prompt;
 mod in_flight_requests_complete;
+mod interrupt_equals_terminate;
 mod job_lines;
 mod jobs_finish;
 mod late_requests_are_not_swallowed;
@@ -28,10 +29,12 @@ mod no_job_starts_after_signal;
 mod nothing_is_left_behind;
 mod queued_connections_are_served;
 mod readiness_fails_first;
+mod repeated_signal_is_harmless;
 mod responses_are_whole;
 mod serves_through_lame_duck;
 mod signal_is_handled;
 mod stalled_clients_do_not_block;
+mod startup_signal_is_honoured;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wording;
@@ -57,7 +60,24 @@ pub const CATALOGUE: &[&Invariant] = &[
     &stalled_clients_do_not_block::INVARIANT,
     &idle_exit_is_prompt::INVARIANT,
     &drain_keeps_its_latency::INVARIANT,
+    &startup_signal_is_honoured::INVARIANT,
+    &repeated_signal_is_harmless::INVARIANT,
+    &interrupt_equals_terminate::INVARIANT,
 ];
+
+/// About a signal to a target that is not ready: trials with such a one say nothing else.
+pub const AT_STARTUP: &str = startup_signal_is_honoured::INVARIANT.id;
+/// About more than one signal: trials with several say nothing else.
+pub const REPEATED: &str = repeated_signal_is_harmless::INVARIANT.id;
+/// About the two usual signals: only a run has both.
+pub const BOTH_SIGNALS: &str = interrupt_equals_terminate::INVARIANT.id;
+
+pub(crate) use repeated_signal_is_harmless::{broken, told};
+
+/// Whether each trial with one signal to a target that is ready says something of it.
+pub fn is_about_trials(id: &str) -> bool {
+    ![AT_STARTUP, REPEATED, BOTH_SIGNALS].contains(&id)
+}
 
 /// Something that should be true of every shutdown.
 #[derive(Debug)]

@@ -55,7 +55,8 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     Verdict::of(1, vec![Violation { message, evidence }], "")
 }
 
-fn what_is_left(kind: &EventKind) -> Option<String> {
+/// What an event shows to be left, in words.
+pub(super) fn what_is_left(kind: &EventKind) -> Option<String> {
     match kind {
         EventKind::ProcessLeft { pid, command } => {
             Some(format!("process {pid} ({command}) was still alive"))

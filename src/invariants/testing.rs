@@ -31,6 +31,7 @@ fn instant(ms: i64) -> Nanos {
 /// request has a connection of its own, both have the same number.
 pub(crate) struct Story {
     contract: Contract,
+    situation: Situation,
     events: Vec<Event>,
     requests: u32,
     connections: u32,
@@ -49,7 +50,8 @@ impl Story {
             jobs: JobPatterns::usual(),
             ..Contract::default()
         };
-        Self { contract, events: Vec::new(), requests: 0, connections: 0 }
+        let situation = Situation::Load;
+        Self { contract, situation, events: Vec::new(), requests: 0, connections: 0 }
             .event(-9_000, EventKind::Spawned { pid: PID })
             .line(-8_900, "listening")
     }
@@ -58,6 +60,19 @@ impl Story {
     pub(crate) fn promising(mut self, change: impl FnOnce(&mut Contract)) -> Self {
         change(&mut self.contract);
         self
+    }
+
+    /// What the trial is.
+    pub(crate) fn in_situation(mut self, situation: Situation) -> Self {
+        self.situation = situation;
+        self
+    }
+
+    /// The target gets another signal, so long after the first.
+    pub(crate) fn later(self, ms: i64, signal: Signal) -> Self {
+        let at = instant(ms);
+        self.stamped(at, EventKind::SignalSending { signal, pid: PID, planned: at })
+            .stamped(at, EventKind::SignalSent { signal })
     }
 
     /// Something happens.
@@ -259,7 +274,7 @@ impl Story {
         let trial = Trial {
             number: 1,
             seed: 1,
-            situation: Situation::Load,
+            situation: self.situation,
             load,
             hold: None,
             signals: Vec::new(),

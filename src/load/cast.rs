@@ -104,7 +104,7 @@ fn poses(
     requests: &[PreparedRequest],
 ) -> Vec<Pose> {
     match situation {
-        Situation::Load | Situation::Idle => Vec::new(),
+        Situation::Load | Situation::Idle | Situation::Startup => Vec::new(),
         Situation::OneRequest => vec![match landmark {
             Some(Landmark::Accepted) => Pose::AskingLater,
             Some(Landmark::HalfHead) => Pose::HalfHead,
@@ -114,7 +114,10 @@ fn poses(
         }],
         Situation::IdleKeepalive => vec![Pose::Idle],
         Situation::Fresh => vec![Pose::Silent],
-        Situation::SlowHandler => vec![Pose::InHandler],
+        Situation::SlowHandler
+        | Situation::SecondSignal
+        | Situation::SignalBurst
+        | Situation::MixedSignals => vec![Pose::InHandler],
         Situation::Streaming => vec![Pose::Answering],
         Situation::Uploading => vec![Pose::Uploading],
         Situation::PartialHead => vec![Pose::HalfHead],
@@ -353,7 +356,14 @@ mod tests {
             .into_iter()
             .filter(|situation| cast(*situation, None, &requests, 2).is_err())
             .collect();
-        let wanted = [Situation::SlowHandler, Situation::Streaming, Situation::Uploading];
+        let wanted = [
+            Situation::SlowHandler,
+            Situation::Streaming,
+            Situation::Uploading,
+            Situation::SecondSignal,
+            Situation::SignalBurst,
+            Situation::MixedSignals,
+        ];
         assert_eq!(lacking, wanted);
     }
 

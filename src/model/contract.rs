@@ -76,12 +76,26 @@ pub struct Contract {
     /// The expected ends of the process; empty for the default (see [`ExpectedExit`]).
     #[serde(default)]
     pub expect_exit: Vec<ExpectedExit>,
+    /// What a second signal means to the target.
+    #[serde(default)]
+    pub second_signal: SecondSignal,
     /// The status that a draining server answers new requests with, when it says so.
     pub draining_status: u16,
     /// What the answers look like when nothing is wrong, by template number.
     pub requests: Vec<ExpectedResponse>,
     /// How jobs are told apart in the output.
     pub jobs: JobPatterns,
+}
+
+/// What a second signal means to a target that drains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecondSignal {
+    /// No more than the first: the drain goes on.
+    #[default]
+    Ignore,
+    /// That it is to end at once.
+    Force,
 }
 
 /// The answer to one request as it was before any signal.
@@ -133,6 +147,7 @@ impl Default for Contract {
             has_readiness: false,
             usual_exit: None,
             expect_exit: Vec::new(),
+            second_signal: SecondSignal::Ignore,
             // What draining servers answer with, when they say so (RFC 9110, section 15.6.4).
             draining_status: 503,
             requests: Vec::new(),

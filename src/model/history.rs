@@ -16,6 +16,7 @@ use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
 pub use super::outcome::Outcome;
 use super::phase::{Around, Bracket, Phase, Source, phase};
+use super::sent::signals_sent;
 use super::sights::sights_of;
 use super::signal::Signal;
 use super::time::{Nanos, human};
@@ -33,13 +34,14 @@ pub struct History {
     kernel_asked: bool,
     // Asked for each request of a history, which may hold a million.
     signal: Option<SignalSent>,
+    signals: Vec<SignalSent>,
     killed: Option<(EventIndex, Nanos)>,
     deadline_passed: Option<(EventIndex, Nanos)>,
     clients_released: Option<(EventIndex, Nanos)>,
     baseline: Baseline,
 }
 
-/// The signal that the verdict is about: the first one.
+/// A signal that was sent; verdicts are about the first one, but for those about several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignalSent {
     /// Which one.
@@ -128,7 +130,8 @@ impl History {
             matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
         });
         let (around, kernel_asked) = sights_of(&events);
-        let signal = first_signal(&events);
+        let signals = signals_sent(&events);
+        let signal = signals.first().copied();
         let before = signal.map(|signal| signal.bracket.before);
         let requests = events.iter().filter_map(request_in);
         let baseline = Baseline::of_bodies(requests, &header.contract.requests, before);
@@ -140,6 +143,7 @@ impl History {
             around,
             kernel_asked,
             signal,
+            signals,
             killed: first(&events, |kind| matches!(kind, EventKind::Killed { .. })),
             deadline_passed: first(&events, |kind| matches!(kind, EventKind::DeadlinePassed)),
             clients_released: first(&events, |kind| matches!(kind, EventKind::ClientsReleased)),
@@ -211,6 +215,16 @@ impl History {
     /// The first signal that was sent.
     pub fn signal(&self) -> Option<SignalSent> {
         self.signal
+    }
+
+    /// All signals that were sent, in their order.
+    pub fn signals(&self) -> &[SignalSent] {
+        &self.signals
+    }
+
+    /// Whether more than one was sent, so that the ordinary rules for one do not hold.
+    pub fn has_repeated_signals(&self) -> bool {
+        self.signals.len() > 1
     }
 
     /// The exit of the followed process, unless the harness had killed it.
@@ -440,40 +454,4 @@ fn request_in(event: &Event) -> Option<&Request> {
 
 fn first(events: &[Event], is: impl Fn(&EventKind) -> bool) -> Option<(EventIndex, Nanos)> {
     (0..).zip(events).find(|(_, event)| is(&event.kind)).map(|(index, event)| (index, event.at))
-}
-
-/// The first signal that was really sent: the one before may have found no process.
-fn first_signal(events: &[Event]) -> Option<SignalSent> {
-    let mut sending = None;
-    for (event, e) in (0..).zip(events) {
-        match e.kind {
-            EventKind::SignalSending { signal, pid, .. } => {
-                sending = Some((event, signal, pid, e.at))
-            }
-            EventKind::SignalSent { .. } => {
-                let (event, signal, pid, before) = sending?;
-                let bracket = Bracket { before, after: e.at };
-                return Some(SignalSent { signal, pid, bracket, felt: felt(events, e.at), event });
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-/// When a target that got a signal at `sent` could act on it: at once, or when it was let go on.
-fn felt(events: &[Event], sent: Nanos) -> Nanos {
-    let (mut held, mut felt) = (false, sent);
-    for event in events {
-        match event.kind {
-            EventKind::Held { .. } if event.at <= sent => held = true,
-            EventKind::Thawed if event.at <= sent => held = false,
-            EventKind::Thawed if held => {
-                felt = event.at;
-                break;
-            }
-            _ => {}
-        }
-    }
-    felt
 }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::signal::Signal;
+use super::start::StartMoment;
 use super::time::duration_ms;
 
 /// Every trial of a run, in order.
@@ -44,10 +45,15 @@ impl Trial {
 
     /// When its signal comes, or how long its target is held still, in words for reports.
     pub fn moment(&self) -> String {
-        match (self.hold, self.signals.first()) {
+        match (self.hold, &self.signals[..]) {
             (Some(hold), _) => format!("held {} ms", hold.pause.as_millis()),
-            (None, Some(planned)) => planned.moment.name().to_owned(),
-            (None, None) => "none".to_owned(),
+            (None, []) => "none".to_owned(),
+            (None, [planned]) => planned.moment.name().to_owned(),
+            (None, [_, later]) => later.moment.text(),
+            (None, [_, later @ ..]) => {
+                let span: Duration = later.iter().filter_map(|later| later.moment.gap()).sum();
+                format!("{} in {:.0} ms", self.signals.len(), span.as_secs_f64() * 1e3)
+            }
         }
     }
 }
@@ -100,11 +106,19 @@ pub enum Situation {
     StalledReader,
     /// Clients that stop sending in the middle of a request.
     StalledSender,
+    /// The target is not ready yet.
+    Startup,
+    /// Requests in process, and the same signal once more while they are completed.
+    SecondSignal,
+    /// Requests in process, and many signals at once.
+    SignalBurst,
+    /// Requests in process, and another signal while they are completed.
+    MixedSignals,
 }
 
 impl Situation {
     /// Every situation, in the order in which they are listed to users.
-    pub const ALL: [Situation; 16] = [
+    pub const ALL: [Situation; 20] = [
         Situation::Load,
         Situation::OneRequest,
         Situation::Idle,
@@ -121,6 +135,10 @@ impl Situation {
         Situation::Mixed,
         Situation::StalledReader,
         Situation::StalledSender,
+        Situation::Startup,
+        Situation::SecondSignal,
+        Situation::SignalBurst,
+        Situation::MixedSignals,
     ];
 
     /// Its name on the command line and in reports.
@@ -142,6 +160,10 @@ impl Situation {
             Situation::Mixed => "mixed",
             Situation::StalledReader => "stalled-reader",
             Situation::StalledSender => "stalled-sender",
+            Situation::Startup => "startup",
+            Situation::SecondSignal => "second-signal",
+            Situation::SignalBurst => "signal-burst",
+            Situation::MixedSignals => "mixed-signals",
         }
     }
 
@@ -172,6 +194,10 @@ impl Situation {
             Situation::Mixed => "held still: all kinds at once",
             Situation::StalledReader => "clients that stop reading in the middle of a response",
             Situation::StalledSender => "clients that stop sending in the middle of a request",
+            Situation::Startup => "a target that was started and is not ready yet",
+            Situation::SecondSignal => "requests in process; the same signal again while they end",
+            Situation::SignalBurst => "requests in process; 20 signals within 10 ms",
+            Situation::MixedSignals => "requests in process; SIGINT after SIGTERM, or the reverse",
         }
     }
 
@@ -208,7 +234,17 @@ impl Situation {
                 | Situation::SlowHandler
                 | Situation::Streaming
                 | Situation::Uploading
-        )
+        ) || self.repeats_signal()
+    }
+
+    /// Whether it consists of requests that the server has read and not begun to answer.
+    pub fn has_requests_in_process(self) -> bool {
+        self == Situation::SlowHandler || self.repeats_signal()
+    }
+
+    /// Whether more signals than one are sent, with requests in process.
+    pub fn repeats_signal(self) -> bool {
+        matches!(self, Situation::SecondSignal | Situation::SignalBurst | Situation::MixedSignals)
     }
 }
 
@@ -285,6 +321,16 @@ pub enum Moment {
         /// Which one.
         landmark: Landmark,
     },
+    /// So long after the signal before it was sent, or, where the target was held still for that
+    /// one, after it was let go.
+    AfterPrevious {
+        /// Milliseconds after it.
+        #[serde(rename = "gap_ms", with = "duration_ms")]
+        #[schemars(with = "f64")]
+        gap: Duration,
+    },
+    /// While the target starts.
+    Start(StartMoment),
 }
 
 impl Moment {
@@ -294,6 +340,27 @@ impl Moment {
             Moment::Uniform { .. } => "uniform",
             Moment::Reached => "reached",
             Moment::Landmark { landmark } => landmark.name(),
+            Moment::AfterPrevious { .. } => "again",
+            Moment::Start(moment) => moment.name(),
+        }
+    }
+
+    /// Exactly when, as far as it was drawn: what a plan prints.
+    pub fn text(self) -> String {
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        match self {
+            Moment::Uniform { after } => format!("{:.1} ms", ms(after)),
+            Moment::AfterPrevious { gap } => format!("again +{:.0} ms", ms(gap)),
+            Moment::Start(moment) => moment.to_string(),
+            Moment::Reached | Moment::Landmark { .. } => self.name().to_owned(),
+        }
+    }
+
+    /// The time since the signal before it.
+    pub fn gap(self) -> Option<Duration> {
+        match self {
+            Moment::AfterPrevious { gap } => Some(gap),
+            _ => None,
         }
     }
 }

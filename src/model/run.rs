@@ -41,6 +41,9 @@ pub struct RunReport {
     pub levels: Levels,
     /// What was tested.
     pub target: TargetReport,
+    /// What to know before the failures are read: that the server's graceful signal is another.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// One entry an invariant, in the order of the catalogue.
     pub invariants: Vec<InvariantReport>,
     /// What was tried how often.
@@ -152,6 +155,9 @@ pub struct InvariantReport {
     pub rate_upper_bound_95: Option<f64>,
     /// The rate of failure that is exceeded with 97.5 % confidence; absent where nothing failed.
     pub rate_lower_bound_95: Option<f64>,
+    /// The signal of which these rates are, where the run had several: the worst.
+    #[serde(default)]
+    pub rate_signal: Option<Signal>,
     /// Why it is inconclusive or not applicable.
     pub reason: Option<String>,
     /// The first violations, each with the events that show it.

@@ -52,6 +52,21 @@ impl Signal {
         (1..=64).contains(&number).then_some(Self(number))
     }
 
+    /// Whether its default action is the end of the process (signal(7)).
+    pub fn ends_by_default(self) -> bool {
+        let spared = [
+            libc::SIGCHLD,
+            libc::SIGCONT,
+            libc::SIGSTOP,
+            libc::SIGTSTP,
+            libc::SIGTTIN,
+            libc::SIGTTOU,
+            libc::SIGURG,
+            libc::SIGWINCH,
+        ];
+        !spared.contains(&self.0)
+    }
+
     /// The number of the signal on this platform.
     pub fn number(self) -> i32 {
         self.0
@@ -68,7 +83,7 @@ impl fmt::Display for Signal {
 }
 
 /// The text is no signal's name or number.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no signal: use a name such as TERM, INT, QUIT or USR1, or a number from 1 to 64")]
 pub struct UnknownSignal(String);
 

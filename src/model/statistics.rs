@@ -1,6 +1,6 @@
-//! Exact bounds for rates.
+//! Exact bounds for rates, and an exact test of their difference.
 
-use statrs::distribution::{Beta, ContinuousCDF};
+use statrs::distribution::{Beta, ContinuousCDF, Discrete, Hypergeometric};
 
 /// The interval that holds the true rate with 95 % confidence after `losses` in `tries`
 /// (Clopper and Pearson, 1934); where nothing was lost it is one-sided, as the question then is
@@ -32,6 +32,20 @@ fn beta_quantile(a: f64, b: f64, p: f64) -> Option<f64> {
         }
         if beta.cdf(middle) < p { low = middle } else { high = middle }
     }
+}
+
+/// The probability that two rates which are the same show as great a difference by chance as
+/// `one` and `other` do, each so many times of so many (Fisher's exact test, two-sided: the sum over
+/// all tables with the same sums that are no more probable).
+pub fn fisher_exact(one: (u64, u64), other: (u64, u64)) -> f64 {
+    let (successes, all) = (one.0 + other.0, one.1 + other.1);
+    let Ok(tables) = Hypergeometric::new(all, successes.min(all), one.1) else { return 1.0 };
+    let seen = tables.pmf(one.0);
+    let least = one.1.saturating_sub(all - successes.min(all));
+    let most = successes.min(one.1);
+    // Those that are as probable as the one that was seen differ from it by rounding.
+    let as_rare = (least..=most).map(|k| tables.pmf(k)).filter(|p| *p <= seen * (1.0 + 1e-7));
+    as_rare.sum::<f64>().min(1.0)
 }
 
 /// The value below which the fraction `q` of the sorted values lies (nearest rank).
@@ -71,6 +85,23 @@ mod tests {
     fn many_millions_of_tries_have_an_interval_too() {
         let (low, high) = rate_bounds_95(5, 4_000_000_000).unwrap();
         assert!(low < 1.25e-9 && 1.25e-9 < high && high < 3e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn a_difference_is_as_improbable_as_is_published() {
+        // Fisher's tea: 3 of 4 against 1 of 4 is 0.4857 (two-sided), 4 against 0 is 0.0286.
+        assert!((fisher_exact((3, 4), (1, 4)) - 0.4857).abs() < 1e-4);
+        assert!((fisher_exact((4, 4), (0, 4)) - 0.0286).abs() < 1e-4);
+        assert!((fisher_exact((3, 3), (0, 8)) - 1.0 / 165.0).abs() < 1e-9);
+        assert!(fisher_exact((100, 100), (0, 100)) < 1e-50);
+    }
+
+    #[test]
+    fn nothing_tried_is_no_difference() {
+        for (one, other) in [((0, 0), (0, 0)), ((0, 0), (5, 5)), ((0, 9), (0, 9)), ((9, 9), (9, 9))]
+        {
+            assert!((fisher_exact(one, other) - 1.0).abs() < 1e-9, "{one:?} {other:?}");
+        }
     }
 
     #[test]

@@ -106,6 +106,25 @@ pub struct Finding {
     pub invariant: &'static str,
     /// What was shown.
     pub verdict: Verdict,
+    /// Where several signals were sent: what the trial would violate if there had been one. Only
+    /// with the trials that had one can be said whose fault that is.
+    pub broken: Vec<Broken>,
+}
+
+impl Finding {
+    /// What is shown without regard to other trials.
+    pub fn of(invariant: &'static str, verdict: Verdict) -> Self {
+        Self { invariant, verdict, broken: Vec::new() }
+    }
+}
+
+/// An invariant that a trial with several signals does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The invariant.
+    pub invariant: &'static str,
+    /// The first of its violations.
+    pub violation: Violation,
 }
 
 /// What a violation does to a run, as in rustc's lints.

@@ -44,6 +44,14 @@ pub fn dispositions(
     seen
 }
 
+/// Whether some code of the process's gets the signal: a handler, or a thread that waits for it.
+pub fn handles(pid: u32, signal: Signal) -> bool {
+    let process = Path::new("/proc").join(format!("{pid}"));
+    let taken = [Disposition::Caught, Disposition::Awaited, Disposition::Descriptor];
+    Status::read(&process, signal)
+        .is_some_and(|status| taken.contains(&disposition(&process, pid, &status, signal)))
+}
+
 /// Shells and posix_spawn(3) block all signals for as long as they start a program: what seems to
 /// be blocked is looked at again before it is believed.
 const SECOND_LOOKS: u32 = 5;

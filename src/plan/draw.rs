@@ -17,6 +17,8 @@ pub(super) enum Purpose {
     Place = 3,
     /// The order in which strata are visited.
     Order = 4,
+    /// The distance from a landmark of the start.
+    Start = 5,
 }
 
 /// How often the window is halved: a cell's strata are even up to a million trials.

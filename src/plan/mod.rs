@@ -12,6 +12,8 @@ use crate::model::plan::{
 use crate::model::signal::Signal;
 
 mod draw;
+mod repeats;
+mod start;
 
 use draw::{Purpose, draw, stratified};
 
@@ -27,6 +29,8 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::Idle, Part::Signal),
     (Situation::IdleKeepalive, Part::Signal),
     (Situation::PartialHead, Part::Signal),
+    (Situation::SecondSignal, Part::Signal),
+    (Situation::Startup, Part::Signal),
     (Situation::Load, Part::Signal),
     (Situation::Streaming, Part::Signal),
     (Situation::Uploading, Part::Signal),
@@ -35,15 +39,22 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::StalledReader, Part::Signal),
     (Situation::OneRequest, Part::Signal),
     (Situation::QueuedSilent, Part::Signal),
+    (Situation::SignalBurst, Part::Signal),
+    (Situation::MixedSignals, Part::Signal),
+    (Situation::Startup, Part::Signal),
     (Situation::Delivered, Part::Control),
     (Situation::Queued, Part::Control),
     (Situation::DeliveredKeepalive, Part::Control),
     (Situation::Mixed, Part::Control),
     (Situation::QueuedSilent, Part::Control),
+    (Situation::SecondSignal, Part::Once),
+    (Situation::SignalBurst, Part::Once),
+    (Situation::MixedSignals, Part::Once),
 ];
 
-/// As many trials as one round of all situations with one signal has.
-pub const ROUND_TRIALS: usize = ROUND.len();
+/// As many trials as one round of all situations with one signal has: `slow-handler` stands for
+/// those of [`Part::Once`].
+pub const ROUND_TRIALS: usize = ROUND.len() - 3;
 
 /// What a trial of a situation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +63,17 @@ enum Part {
     Signal,
     /// To show what is lost without one.
     Control,
+    /// To show what a single signal does, where `slow-handler`, which shows the same, is not
+    /// chosen.
+    Once,
+}
+
+/// Trials that differ in nothing but their moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cell {
+    situation: Situation,
+    part: Part,
+    signal: Option<Signal>,
 }
 
 /// How long a target is held still after the signal, in the order of the visits. First longer than
@@ -89,8 +111,9 @@ pub struct PlanOptions {
     pub seed: u64,
     /// The signals that the trials take turns with; SIGTERM where empty.
     pub signals: Vec<Signal>,
-    /// Who gets them.
-    pub signal_to: SignalTo,
+    /// Who gets them; where absent the leader, or, where there are several in a trial, in turns
+    /// the leader and the group.
+    pub signal_to: Option<SignalTo>,
     /// The situations that the trials take turns with; all of them where empty.
     pub situations: Vec<Situation>,
     /// How many connections are in use at the same time.
@@ -111,7 +134,7 @@ impl PlanOptions {
         Self {
             seed,
             signals: vec![Signal::TERM],
-            signal_to: SignalTo::Leader,
+            signal_to: None,
             situations: Situation::ALL.to_vec(),
             connections: 16,
             arrivals: None,
@@ -137,20 +160,30 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     let cells = cells(options);
     let turn = number.saturating_sub(1) as usize;
     let (round, turn) = (turn / cells.len(), turn % cells.len());
-    let (situation, signal) = cells[turn];
+    let its = cells[turn];
     // Those of a round that are the same are visits of one cell.
-    let same = |cells: &[_]| cells.iter().filter(|cell| **cell == (situation, signal)).count();
+    let same = |cells: &[_]| cells.iter().filter(|cell| **cell == its).count();
     let visit = round * same(&cells) + same(&cells[..turn]);
-    let cell = cells.iter().position(|cell| *cell == (situation, signal)).unwrap_or_default();
+    let cell = cells.iter().position(|cell| *cell == its).unwrap_or_default();
+    let situation = its.situation;
     let moment = match situation {
         Situation::Load => {
             let place = stratified(options.seed, cell as u64, visit as u64);
             Moment::Uniform { after: within(options.window, place) }
         }
         Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
+        Situation::Startup => Moment::Start(start::moment(options.seed, cell as u64, visit)),
         _ => Moment::Reached,
     };
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
+    let signals = its.signal.map(|signal| match its.part {
+        Part::Signal if situation.repeats_signal() => {
+            repeats::signals(situation, (signal, moment), options.signal_to, visit)
+        }
+        _ => {
+            vec![PlannedSignal { signal, to: options.signal_to.unwrap_or_default(), moment }]
+        }
+    });
     Trial {
         number,
         // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
@@ -158,22 +191,25 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         situation,
         load: load(options, situation, number),
         hold,
-        signals: signal
-            .map(|signal| PlannedSignal { signal, to: options.signal_to, moment })
-            .into_iter()
-            .collect(),
+        signals: signals.unwrap_or_default(),
     }
 }
 
 /// What a round consists of: the chosen situations, each with each signal, and the controls.
-fn cells(options: &PlanOptions) -> Vec<(Situation, Option<Signal>)> {
+fn cells(options: &PlanOptions) -> Vec<Cell> {
     let signals = or_default(&options.signals, &[Signal::TERM]);
     let situations = or_default(&options.situations, &Situation::ALL);
-    let chosen = ROUND.iter().filter(|(situation, _)| situations.contains(situation));
+    let has_once = !situations.contains(&Situation::SlowHandler);
+    let chosen = ROUND.iter().filter(|(situation, part)| {
+        situations.contains(situation) && (has_once || *part != Part::Once)
+    });
     chosen
-        .flat_map(|(situation, part)| match part {
-            Part::Signal => signals.iter().map(|signal| (*situation, Some(*signal))).collect(),
-            Part::Control => vec![(*situation, None)],
+        .flat_map(|&(situation, part)| match part {
+            Part::Signal | Part::Once => {
+                let cell = |signal: &Signal| Cell { situation, part, signal: Some(*signal) };
+                signals.iter().map(cell).collect()
+            }
+            Part::Control => vec![Cell { situation, part, signal: None }],
         })
         .collect()
 }
@@ -188,7 +224,7 @@ fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
         },
         _ => LoadShape {
             connections: match situation {
-                Situation::Idle => 0,
+                Situation::Idle | Situation::Startup => 0,
                 Situation::OneRequest => 1,
                 _ => options.connections.min(OF_EACH_KIND),
             },
@@ -236,7 +272,20 @@ mod tests {
             let count = |part| ROUND.iter().filter(|cell| **cell == (situation, part)).count();
             assert!(count(Part::Signal) >= 1, "{}", situation.name());
             assert_eq!(count(Part::Control), usize::from(situation.is_held()));
+            assert_eq!(count(Part::Once), usize::from(situation.repeats_signal()));
         }
+        assert_eq!(cells(&PlanOptions::new(1)).len(), ROUND_TRIALS);
+    }
+
+    #[test]
+    fn repeated_signals_are_compared_with_a_single_one() {
+        let once = |situations: Vec<Situation>| {
+            let options = PlanOptions { situations, ..PlanOptions::new(1) };
+            let trials = plan(&options, 12).trials;
+            trials.iter().filter(|t| t.situation.repeats_signal() && t.signals.len() == 1).count()
+        };
+        assert_eq!(once(vec![Situation::SecondSignal]), 6);
+        assert_eq!(once(vec![Situation::SecondSignal, Situation::SlowHandler]), 0);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A plan for people, as a table, and for programs, as JSON.
 
-use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, Situation, Trial};
+use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, SignalTo, Situation, Trial};
 
 use super::numbers::counted;
 use super::text::{columns, cut};
@@ -35,23 +35,36 @@ pub fn json(plan: &Plan) -> String {
 }
 
 fn row(trial: &Trial) -> [String; 7] {
-    let signals: Vec<_> = trial.signals.iter().map(|planned| planned.signal.to_string()).collect();
-    let signals = if trial.is_control() { "none".into() } else { signals.join("+") };
     [
         trial.number.to_string(),
         trial.seed.to_string(),
         trial.situation.name().to_owned(),
-        signals,
+        signals(trial),
         moment(trial),
         trial.load.connections.to_string(),
         if trial.situation == Situation::Load { shape(&trial.load) } else { String::new() },
     ]
 }
 
+/// Which signals come; that several go to the group is said, since it is not always so.
+fn signals(trial: &Trial) -> String {
+    match &trial.signals[..] {
+        [] => "none".into(),
+        [one] => one.signal.to_string(),
+        [one, .., last] => {
+            let which = match one.signal == last.signal {
+                true => format!("{}×{}", trial.signals.len(), one.signal),
+                false => format!("{}+{}", one.signal, last.signal),
+            };
+            if one.to == SignalTo::Group { format!("{which} (group)") } else { which }
+        }
+    }
+}
+
 /// When the signal comes: an instant, or what it waits for.
 fn moment(trial: &Trial) -> String {
     match trial.signals.first().map(|planned| planned.moment) {
-        Some(Moment::Uniform { after }) => format!("{:.1} ms", after.as_secs_f64() * 1e3),
+        Some(moment @ (Moment::Uniform { .. } | Moment::Start(_))) => moment.text(),
         _ => trial.moment(),
     }
 }
@@ -82,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::plan::{PlannedSignal, SignalTo};
+    use crate::model::plan::PlannedSignal;
     use crate::model::signal::Signal;
 
     fn plan() -> Plan {

@@ -1,19 +1,24 @@
 //! What a report needs of each trial, taken out when the trial is over; then the whole report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::{Event, EventKind, PooledRequest};
 use crate::model::history::{History, Outcome};
 use crate::model::phase::Phase;
+use crate::model::plan::Situation;
 use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, TrialReport};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
-use crate::model::verdict::{Finding, Severity, Verdict, VerdictName, Violation};
+use crate::model::verdict::{Broken, Finding, Severity, Verdict, VerdictName, Violation};
 
 mod controls;
 mod coverage;
+mod interrupt;
 mod losses;
+mod notes;
 mod occasions;
+mod rates;
+mod repeated;
 mod run;
 
 use losses::{Losses, losses};
@@ -41,6 +46,10 @@ pub struct TrialSummary {
     outcomes: BTreeMap<(Phase, &'static str), u64>,
     pooled: PooledClients,
     signal: Option<Signal>,
+    /// Where several signals were sent: what one could have been accused of, with its events.
+    broken: Vec<(Broken, Vec<Event>)>,
+    /// The names of its processes.
+    processes: BTreeSet<String>,
     /// What became of the requests, by their phase at the signal, or where it would have been.
     losses: BTreeMap<Phase, Losses>,
 }
@@ -93,7 +102,13 @@ impl TrialSummary {
         Self {
             report,
             losses: losses(history),
-            exact: history.signal().map(|_| history.phases_are_exact()),
+            // A target that is not ready has no requests.
+            exact: history
+                .signal()
+                .filter(|_| trial.situation != Situation::Startup)
+                .map(|_| history.phases_are_exact()),
+            broken: repeated::broken(history, findings),
+            processes: processes(history.events()),
             shown,
             evidence: evidence(history, findings),
             outcomes,
@@ -239,14 +254,22 @@ fn evidence(history: &History, findings: &[Finding]) -> Vec<Ranked> {
     for finding in findings {
         let Verdict::Violated { violations, .. } = &finding.verdict else { continue };
         for (place, violation) in violations.iter().take(EVIDENCE_SHOWN).enumerate() {
-            let evidence = shown(history, violation);
+            let evidence = shown_of(history, violation);
             kept.push(Ranked { invariant: finding.invariant, place, evidence });
         }
     }
     kept
 }
 
-fn shown(history: &History, violation: &Violation) -> Evidence {
+fn processes(events: &[Event]) -> BTreeSet<String> {
+    let seen = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Dispositions { processes } => Some(processes),
+        _ => None,
+    });
+    seen.flatten().map(|process| process.name.clone()).collect()
+}
+
+fn shown_of(history: &History, violation: &Violation) -> Evidence {
     let events = violation.evidence.iter().filter_map(|at| history.events().get(*at as usize));
     Evidence {
         trial: history.header().trial.number,

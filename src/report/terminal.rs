@@ -177,6 +177,9 @@ impl Page<'_> {
             let words = line.trim_start();
             text.push_str(&format!("  {}\n", self.paint(colour.on_default().bold(), words)));
         }
+        for note in &self.report.notes {
+            text.push_str(&self.labelled("note", &clean(note)));
+        }
         if self.view.detail > Detail::Quiet {
             let report = self.view.report.map(|path| self.labelled("report", path));
             let histories = self.view.histories.map(|path| self.labelled("histories", path));

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::model::event::ExitStatus;
 use crate::model::signal::Signal;
@@ -35,6 +36,7 @@ pub enum LaunchError {
 #[derive(Debug)]
 pub struct Launched {
     child: Child,
+    spawned: Instant,
     leader: Followed,
     family: Family,
 }
@@ -100,6 +102,7 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
         LaunchError::Spawn { program: program.clone(), reason, hint }
     };
     let mut child = command.spawn().map_err(failed)?;
+    let spawned = Instant::now();
     let pipes = (child.stdout.take(), child.stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { unreachable!("both were asked for") };
     let leader = match Followed::new(child.id()) {
@@ -113,7 +116,7 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
     let group = group.filter(|group| has_entered(group, child.id()));
     let family = Family::new(child.id(), marker.to_owned(), group.map(Arc::new));
     let pipes = Pipes { stdout: stdout.into(), stderr: stderr.into() };
-    Ok((Launched { child, leader, family }, pipes))
+    Ok((Launched { child, spawned, leader, family }, pipes))
 }
 
 /// Where the kernel did not let the child in, the group is of no use.
@@ -139,6 +142,11 @@ fn hint(error: &io::Error, path: PathBuf) -> &'static str {
 }
 
 impl Launched {
+    /// How long ago its first process began to run: since execve(2), within some microseconds.
+    pub fn age(&self) -> Duration {
+        self.spawned.elapsed()
+    }
+
     /// The process that was started.
     pub fn leader(&self) -> &Followed {
         &self.leader

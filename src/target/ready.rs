@@ -43,6 +43,17 @@ pub struct Search<'a> {
     pub limit: Duration,
 }
 
+impl Search<'_> {
+    /// Where it will be found if it listens as it was told; nothing where it was told nothing.
+    pub fn address(&self) -> Option<ServerAddress> {
+        if let Some(path) = self.socket {
+            return Some(ServerAddress::Unix(path.to_owned()));
+        }
+        let tcp = address(self.host, self.port).ok().filter(|address| address.port() != 0);
+        tcp.map(ServerAddress::Tcp)
+    }
+}
+
 /// Where a target listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

@@ -1,8 +1,8 @@
 //! One trial, step by step: launch, ready, situation, signal, drain, exit, leftovers.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
@@ -31,6 +31,7 @@ use super::subject::Subject;
 
 mod preflight;
 mod signalling;
+mod starting;
 
 /// Clients get this long after the exit to see how their connections ended.
 const CLIENTS_GRACE: Duration = Duration::from_secs(2);
@@ -71,6 +72,9 @@ async fn run(
     interrupt: &Interrupt,
     (recorder, port_seed): (&Recorder, u64),
 ) -> Result<(), TrialError> {
+    if trial.situation == Situation::Startup {
+        return starting::run((trial, waits), subject, interrupt, (recorder, port_seed)).await;
+    }
     let mut started = start(subject, port_seed, recorder)?;
     let found = started.ready(subject, interrupt, recorder).await?;
     let mut course = Course::begin((trial, parts, waits), subject, recorder, &mut started, found)?;
@@ -96,6 +100,8 @@ struct Course<'a> {
     probers: JoinSet<()>,
     /// Asks the kernel, where it can be asked; the signal's thread has its own.
     watch: std::io::Result<SocketWatch>,
+    /// When a target that is held still is let go.
+    let_go: Option<Arc<OnceLock<Nanos>>>,
     /// Ends what the signal's thread does.
     over: Arc<AtomicBool>,
 }
@@ -130,6 +136,7 @@ impl<'a> Course<'a> {
             workers: JoinSet::new(),
             probers,
             watch: SocketWatch::new(),
+            let_go: None,
             over: Arc::default(),
         })
     }
@@ -156,6 +163,7 @@ impl<'a> Course<'a> {
         let Some(planned) = self.trial.signals.first() else {
             return self.go_on_without_signal(hold, interrupt).await;
         };
+        self.let_go = hold.as_ref().map(|_| Arc::default());
         let ordered = self.order(planned, at)?;
         if let Some(at) = at {
             tokio::select! {
@@ -191,7 +199,9 @@ impl<'a> Course<'a> {
             margin: self.subject.contract.inference_margin,
         };
         let scene = match (self.trial.situation, self.parts) {
-            (Situation::SlowHandler, []) => stagehand.catch_in_process(self.trial.seed).await,
+            (situation, []) if situation.has_requests_in_process() => {
+                stagehand.catch_in_process(self.trial.seed).await
+            }
             (_, parts) => stagehand.set_up(parts, self.trial.hold.is_some()).await,
         };
         if self.trial.situation == Situation::Idle {
@@ -249,7 +259,10 @@ impl<'a> Course<'a> {
             () = interrupt.wait() => return Err(TrialError::Interrupted),
         }
         hold.release();
-        self.recorder.record(EventKind::Thawed);
+        let at = self.recorder.record(EventKind::Thawed);
+        if let Some(let_go) = &self.let_go {
+            let _ = let_go.set(at);
+        }
         Ok(())
     }
 
@@ -344,20 +357,11 @@ impl<'a> Course<'a> {
             let workers = async { while self.workers.join_next().await.is_some() {} };
             let _ = timeout(CLIENTS_GRACE, workers).await;
         }
-        if is_left {
-            let recorder = self.recorder;
-            // Written first, so that whatever the kill destroys is later than it.
-            let pids = self.started.launched.family().alive();
-            recorder.record(EventKind::Killed { pids: pids.iter().map(|id| id.pid).collect() });
-            self.started.launched.kill_all();
-        }
+        self.started.kill_what_is_left(self.recorder);
         self.clients.enter(Stage::Over);
         while self.workers.join_next().await.is_some() {}
         while self.probers.join_next().await.is_some() {}
-        let readers = &mut self.started.readers;
-        let drained = async { while readers.join_next().await.is_some() {} };
-        let _ = timeout(Duration::from_millis(500), drained).await;
-        self.started.output.finish();
+        self.started.close_output().await;
     }
 }
 

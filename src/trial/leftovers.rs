@@ -21,7 +21,8 @@ const LATER: Duration = Duration::from_millis(200);
 
 /// Writes down which processes are left, and whether the port is still taken.
 ///
-/// `refused` is when late connections must be refused, and `deadline` when the trial ends.
+/// The port is the one of `address`, where that is known. `refused` is when late connections must be
+/// refused, and `deadline` when the trial ends.
 pub(super) async fn look_for_leftovers(
     started: &mut Started,
     address: Option<&ServerAddress>,

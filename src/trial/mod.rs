@@ -3,6 +3,7 @@
 pub mod carry_out;
 pub mod error;
 pub mod interrupt;
+mod landmarks;
 mod leftovers;
 pub mod rehearsal;
 pub mod signaller;

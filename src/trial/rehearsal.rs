@@ -19,6 +19,7 @@ use crate::observe::recorder::Recorder;
 
 use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
+use super::landmarks::Landmarks;
 use super::started::{Started, start};
 use super::subject::Subject;
 
@@ -109,7 +110,9 @@ async fn run(
     recorder: &Recorder,
 ) -> Result<Rehearsed, RehearsalError> {
     let mut started = start(&subject, seed(), recorder)?;
+    let landmarks = started.landmarks(&subject, signal, recorder);
     let found = started.ready(&subject, interrupt, recorder).await?;
+    subject.start = landmarks.passed().unwrap_or_default();
     subject.takes_port = started.took_port(&found);
     started.learn_socket(&mut subject, &found);
     let address = found.address.clone();
@@ -166,7 +169,11 @@ async fn look_at_another_start(
 ) -> Result<Option<Duration>, RehearsalError> {
     let recorder = Recorder::new();
     let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
+    let landmarks = started.landmarks(subject, signal, &recorder);
     let found = started.ready(subject, interrupt, &recorder).await?;
+    if let Some(start) = landmarks.passed() {
+        subject.start = subject.start.earlier(start);
+    }
     if let Some(address) = &found.address {
         let each = subject.templates.len() as u16;
         let answers = ask_together(subject, each, address, &recorder).await;
@@ -401,6 +408,13 @@ impl Started {
             true => self.ended(Early::BeforeSignal).await.into(),
             false => error,
         }
+    }
+
+    /// Begins to watch the landmarks of its start.
+    fn landmarks(&mut self, subject: &Subject, signal: Signal, recorder: &Recorder) -> Landmarks {
+        let (port, socket) = self.place(subject);
+        let port = Some(port).filter(|port| *port != 0 && socket.is_none());
+        Landmarks::watch(self.launched.family().clone(), port, signal, recorder)
     }
 
     /// Ends the target without judging how: it is asked first, so that it can clean up; what is

@@ -1,10 +1,10 @@
-//! Sends the signal at the planned instant, from a thread of its own, between two clock readings;
-//! then watches the listener.
+//! Sends the signals at their planned instants, from a thread of its own, each between two clock
+//! readings; then watches the listener.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -18,6 +18,7 @@ use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
 use crate::sys;
+use crate::target::tree::{ProcessId, is_alive};
 
 /// Before the instant the thread is awake and asks the clock, since a sleeping one wakes tens of
 /// microseconds late.
@@ -42,7 +43,16 @@ pub enum Recipient {
     },
 }
 
-/// A signal that is to be sent.
+/// A signal after the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later {
+    /// Which one.
+    pub signal: Signal,
+    /// How long after the one before it was sent.
+    pub gap: Duration,
+}
+
+/// A signal that is to be sent, and those that follow it.
 #[derive(Debug)]
 pub struct Order {
     /// Which one.
@@ -51,7 +61,14 @@ pub struct Order {
     pub at: Nanos,
     /// To whom.
     pub to: Recipient,
-    /// The server, where the kernel can be asked about it.
+    /// Those that go the same way after it, as long as there is somebody to get them.
+    pub later: Vec<Later>,
+    /// The process whose end is the target's, so that nothing more is sent.
+    pub followed: Option<ProcessId>,
+    /// When a target that was held still for the first signal was let go: what follows counts from
+    /// there, as the kernel would take two of a kind for one meanwhile. Nothing where it was not.
+    pub let_go: Option<Arc<OnceLock<Nanos>>>,
+    /// The server, where it is known already, and the kernel can be asked about it.
     pub server: Option<SocketAddr>,
     /// The connections to ask the kernel about.
     pub open: OpenConnections,
@@ -75,11 +92,17 @@ pub fn send_from_thread(
     std::thread::Builder::new().name("signal".into()).spawn(move || {
         let mut watch = SocketWatch::new().ok();
         let sent = send(&order, &recorder, &mut watch);
-        let is_sent = sent.is_ok();
+        let first = sent.as_ref().ok().copied();
         let _ = tell.send(sent);
-        if let (Some(watch), Some(server)) = (watch.filter(|_| is_sent), order.server) {
-            watch_listener(&order, &recorder, (watch, server));
-        }
+        let Some(first) = first else { return };
+        std::thread::scope(|scope| {
+            // Of its own, as the watch sleeps for longer than some of them wait.
+            let thread = std::thread::Builder::new().name("signals".into());
+            let _ = thread.spawn_scoped(scope, || send_later(&order, &recorder, first));
+            if let (Some(watch), Some(server)) = (watch, order.server) {
+                watch_listener(&order, &recorder, (watch, server));
+            }
+        });
     })?;
     Ok(told)
 }
@@ -94,39 +117,103 @@ fn send(
     recorder: &Recorder,
     watch: &mut Option<SocketWatch>,
 ) -> std::io::Result<Nanos> {
-    // The kernel may round wake-ups of ordinary threads by 50 microseconds (prctl(2)).
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_timerslack(1);
+    wake_exactly();
     sleep_until(recorder, order.at - notice(order.connections));
     let realtime = Realtime::begin();
     let before = look(watch, order);
-    while recorder.now() < order.at {
-        std::hint::spin_loop();
-    }
+    spin_until(recorder, order.at);
     // A process group's number may be another's by the time.
     if order.over.load(Ordering::SeqCst) {
         return Err(std::io::ErrorKind::Interrupted.into());
     }
     order.sending.store(true, Ordering::SeqCst);
-    let sending = recorder.now();
-    let sent = order.to.send(order.signal);
-    let after_sending = recorder.now();
-    // Real-time priority is given back at once: kept, it would keep the target off the processor.
-    drop(realtime);
-    sent?;
+    let (sending, after_sending) = bracketed(order, order.signal, recorder, realtime)?;
     let after = look(watch, order);
-    let planned = order.at;
-    let (signal, pid) = (order.signal, order.to.number());
     if let Some(sockets) = before {
         let seen = EventKind::SocketsSeen { when: Snapshot::Before, sockets };
         recorder.record_at(sending, seen);
     }
-    recorder.record_at(sending, EventKind::SignalSending { signal, pid, planned });
-    recorder.record_at(after_sending, EventKind::SignalSent { signal });
+    note(order, (order.signal, order.at), recorder, (sending, after_sending));
     if let Some(sockets) = after {
         recorder.record(EventKind::SocketsSeen { when: Snapshot::After, sockets });
     }
     Ok(after_sending)
+}
+
+/// Sends what follows the first signal, each its gap after the one before it, until the target has
+/// ended or the trial is over.
+fn send_later(order: &Order, recorder: &Recorder, first: Nanos) {
+    if order.later.is_empty() {
+        return;
+    }
+    wake_exactly();
+    let Some(mut last) = felt(order, first) else { return };
+    for Later { signal, gap } in &order.later {
+        let at = last + *gap;
+        sleep_until(recorder, at - AWAKE);
+        // Nobody takes a signal that comes to a process which has ended.
+        if order.followed.is_some_and(|id| !is_alive(id)) {
+            return;
+        }
+        let realtime = Realtime::begin();
+        spin_until(recorder, at);
+        if order.over.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(bracket) = bracketed(order, *signal, recorder, realtime) else { return };
+        note(order, (*signal, at), recorder, bracket);
+        last = bracket.1;
+    }
+}
+
+/// When the target could act on its first signal; nothing where the trial is over before.
+fn felt(order: &Order, sent: Nanos) -> Option<Nanos> {
+    let Some(let_go) = &order.let_go else { return Some(sent) };
+    while !order.over.load(Ordering::SeqCst) {
+        if let Some(at) = let_go.get() {
+            return Some(*at);
+        }
+        std::thread::sleep(AWAKE);
+    }
+    None
+}
+
+/// Sends a signal; the clock readings just before and just after.
+fn bracketed(
+    order: &Order,
+    signal: Signal,
+    recorder: &Recorder,
+    realtime: Realtime,
+) -> std::io::Result<(Nanos, Nanos)> {
+    let sending = recorder.now();
+    let sent = order.to.send(signal);
+    let after_sending = recorder.now();
+    // Real-time priority is given back at once: kept, it would keep the target off the processor.
+    drop(realtime);
+    sent.map(|()| (sending, after_sending))
+}
+
+fn note(
+    order: &Order,
+    (signal, planned): (Signal, Nanos),
+    recorder: &Recorder,
+    (sending, after_sending): (Nanos, Nanos),
+) {
+    let pid = order.to.number();
+    recorder.record_at(sending, EventKind::SignalSending { signal, pid, planned });
+    recorder.record_at(after_sending, EventKind::SignalSent { signal });
+}
+
+/// The kernel may round wake-ups of ordinary threads by 50 microseconds (prctl(2)).
+fn wake_exactly() {
+    #[cfg(target_os = "linux")]
+    let _ = nix::sys::prctl::set_timerslack(1);
+}
+
+fn spin_until(recorder: &Recorder, at: Nanos) {
+    while recorder.now() < at {
+        std::hint::spin_loop();
+    }
 }
 
 /// Writes down when the accept queue was empty and when the listener was gone, as the kernel shows

@@ -1,6 +1,6 @@
 //! A started target, and what reads its output.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +63,8 @@ pub(super) fn start(
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
     let pid = launched.leader().pid;
     subject.guard.launched(pid);
-    recorder.record(EventKind::Spawned { pid });
+    // It has been running while its family was looked at.
+    recorder.record_at(recorder.now() - launched.age(), EventKind::Spawned { pid });
     let mut readers = JoinSet::new();
     readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
@@ -89,16 +90,8 @@ impl Started {
         interrupt: &Interrupt,
         recorder: &Recorder,
     ) -> Result<Found, TrialError> {
-        let target = &subject.target;
-        let leased = self.lease.as_ref().map(PortLease::port);
-        let search = Search {
-            port: target.port.or(leased).unwrap_or_default(),
-            host: &target.host,
-            socket: self.socket.as_deref(),
-            any_port: target.port.is_none(),
-            ready_path: target.ready_path.as_deref(),
-            limit: target.ready_timeout,
-        };
+        let (port, socket) = self.place(subject);
+        let search = search(subject, port, socket.as_deref());
         let outcome = tokio::select! {
             biased;
             found = ready(&search, self.launched.family()) => found,
@@ -106,13 +99,7 @@ impl Started {
         };
         match outcome {
             Ok(found) => {
-                let Found { address, owner } = found.clone();
-                recorder.record(EventKind::Ready { address, owner });
-                // Whatever its environment and session are, the guardian knows it.
-                for process in self.launched.family().alive() {
-                    self.guard.launched(process.pid);
-                    self.guarded.push(process.pid);
-                }
+                self.note_ready(found.clone(), recorder);
                 Ok(found)
             }
             Err(NotReady::Gone) => Err(self.ended(Early::BeforeReady).await),
@@ -125,6 +112,41 @@ impl Started {
                 Err(TrialError::NotReady { command, waited, reason, last })
             }
         }
+    }
+
+    /// The port that it was handed, or has, and its unix socket.
+    pub(super) fn place(&self, subject: &Subject) -> (u16, Option<PathBuf>) {
+        let leased = self.lease.as_ref().map(PortLease::port);
+        (subject.target.port.or(leased).unwrap_or_default(), self.socket.clone())
+    }
+
+    /// Writes down that it is ready, and tells the guardian who lives then.
+    pub(super) fn note_ready(&mut self, found: Found, recorder: &Recorder) {
+        let Found { address, owner } = found;
+        recorder.record(EventKind::Ready { address, owner });
+        // Whatever its environment and session are, the guardian knows it.
+        for process in self.launched.family().alive() {
+            self.guard.launched(process.pid);
+            self.guarded.push(process.pid);
+        }
+    }
+
+    /// Kills what is left of it, and writes that down.
+    pub(super) fn kill_what_is_left(&mut self, recorder: &Recorder) {
+        let alive = self.launched.family().alive();
+        if !alive.is_empty() {
+            // Written first, so that whatever the kill destroys is later than it.
+            recorder.record(EventKind::Killed { pids: alive.iter().map(|id| id.pid).collect() });
+            self.launched.kill_all();
+        }
+    }
+
+    /// Reads what is left of its output.
+    pub(super) async fn close_output(&mut self) {
+        let readers = &mut self.readers;
+        let drained = async { while readers.join_next().await.is_some() {} };
+        let _ = timeout(Duration::from_millis(500), drained).await;
+        self.output.finish();
     }
 
     /// Whether another start would listen elsewhere: on the port that it is handed, or on a unix
@@ -169,6 +191,19 @@ impl Started {
 /// Whether a path has the number in it, not as a part of a longer one.
 fn has_number(path: &str, number: u16) -> bool {
     path.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number.to_string())
+}
+
+/// Where a target is looked for.
+pub(super) fn search<'s>(subject: &'s Subject, port: u16, socket: Option<&'s Path>) -> Search<'s> {
+    let target = &subject.target;
+    Search {
+        port,
+        host: &target.host,
+        socket,
+        any_port: target.port.is_none(),
+        ready_path: target.ready_path.as_deref(),
+        limit: target.ready_timeout,
+    }
 }
 
 /// The command on one line, short enough for a message.

@@ -6,6 +6,7 @@ use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::contract::Contract;
 use crate::model::ledger::{BadPattern, JobLines};
+use crate::model::start::StartTimes;
 use crate::model::target::{RequestTemplate, Target};
 
 /// Is told which processes live, so that somebody knows when the harness itself is killed.
@@ -38,6 +39,8 @@ pub struct Subject {
     pub parallelism: Option<u16>,
     /// Whether it listens on the port that it is handed; otherwise trials can't run side by side.
     pub takes_port: bool,
+    /// How long its start takes, at its quickest.
+    pub start: StartTimes,
     /// A text that no other run on this machine has, from which its processes are known.
     pub run_id: String,
     /// Who is told which processes live.
@@ -64,6 +67,7 @@ impl Subject {
             contract,
             parallelism: None,
             takes_port: true,
+            start: StartTimes::default(),
             run_id,
             guard,
         })

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use shutdown_check::model::address::ServerAddress;
-use shutdown_check::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
+use shutdown_check::model::contract::{
+    Contract, ExpectedBody, ExpectedResponse, JobPatterns, SecondSignal,
+};
 use shutdown_check::model::event::{
     BodySeen, Connection, ConnectionEnd, Disposition, Event, EventKind, ExitStatus, Framing,
     HeldBy, Probe, ProbeOutcome, ProcessSeen, Readiness, ReadinessProbe, Request, RequestEnd,
@@ -31,6 +33,8 @@ pub(crate) struct Case {
     lag_ms: u64,
     bracket_us: u64,
     signal: Option<Signal>,
+    again: Option<Again>,
+    starting: bool,
     kernel_asked: bool,
     jobs_declared: bool,
     body_known: bool,
@@ -40,6 +44,14 @@ pub(crate) struct Case {
     jobs: Vec<Job>,
     dropped: bool,
     end: End,
+}
+
+/// A signal after the first, and whether it is to end the target at once.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    gap_us: u64,
+    signal: Signal,
+    force: bool,
 }
 
 /// What else a contract may promise.
@@ -129,13 +141,14 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
     let trial = (limits, 0u64..30, 1u64..300, signal(), any::<[bool; 3]>());
     let jobs = prop::collection::vec(job(), 0..4);
     let dropped = prop::bool::weighted(0.1);
-    let seen = (hold(), prop::bool::weighted(0.03), prop::option::of(disposition()));
+    let moment = (prop::option::weighted(0.15, again()), prop::bool::weighted(0.05));
+    let seen = (hold(), prop::bool::weighted(0.03), prop::option::of(disposition()), moment);
     let output = (jobs, dropped);
     (trial, promises(), seen, world(), output, end()).prop_map(
         |(
             (limits_ms, lag_ms, bracket_us, signal, flags),
             promises,
-            (hold, missed, disposition),
+            (hold, missed, disposition, (again, starting)),
             (clients, probes, readiness),
             (jobs, dropped),
             end,
@@ -150,6 +163,8 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
                 lag_ms,
                 bracket_us,
                 signal,
+                again,
+                starting,
                 kernel_asked,
                 jobs_declared,
                 body_known,
@@ -178,6 +193,15 @@ fn world() -> impl Strategy<Value = World> {
         3 => (quiet, Just(Vec::new()), readiness()),
         1 => (busy_client().prop_map(|client| vec![client]), Just(Vec::new()), readiness()),
     ]
+}
+
+fn again() -> impl Strategy<Value = Again> {
+    let kind = prop_oneof![Just(Signal::TERM), Just(Signal::INT)];
+    (1_000u64..400_000, kind, any::<bool>()).prop_map(|(gap_us, signal, force)| Again {
+        gap_us,
+        signal,
+        force,
+    })
 }
 
 fn promises() -> impl Strategy<Value = Promises> {
@@ -427,6 +451,12 @@ impl Case {
             recorder.record(SIGNAL_US, sending);
             recorder.record(SIGNAL_US + self.bracket_us, EventKind::SignalSent { signal });
         }
+        if let (Some(_), Some(Again { gap_us, signal, .. })) = (self.signal, self.again) {
+            let at = SIGNAL_US + self.bracket_us + gap_us;
+            let planned = instant(at);
+            recorder.record(at, EventKind::SignalSending { signal, pid: leader, planned });
+            recorder.record(at + 20, EventKind::SignalSent { signal });
+        }
         let mut sights = Vec::new();
         let mut requests = 0;
         for (number, client) in (0..).zip(&self.clients) {
@@ -508,6 +538,10 @@ impl Case {
             usual_exit: self.promises.usual_exit_ms.map(Duration::from_millis),
             has_readiness: self.promises.has_readiness,
             requests: vec![response],
+            second_signal: match self.again {
+                Some(Again { force: true, .. }) => SecondSignal::Force,
+                _ => SecondSignal::Ignore,
+            },
             jobs: JobPatterns { declared: self.jobs_declared, ..JobPatterns::usual() },
             ..Contract::default()
         };
@@ -520,7 +554,7 @@ impl Case {
         let trial = Trial {
             number: 1,
             seed: 1,
-            situation: Situation::Load,
+            situation: if self.starting { Situation::Startup } else { Situation::Load },
             load,
             hold: None,
             signals: Vec::new(),

@@ -9,7 +9,7 @@ use super::{Layers, Outputs, Rules, first, listed, positive};
 use crate::cli::args::{JudgeArgs, RunArgs};
 use crate::cli::environment;
 use crate::cli::error::UsageError;
-use crate::model::contract::{Contract, ExpectedExit, JobPatterns};
+use crate::model::contract::{Contract, ExpectedExit, JobPatterns, SecondSignal};
 use crate::model::verdict::Severity;
 
 /// Every setting of `judge`.
@@ -73,6 +73,8 @@ pub struct ContractChanges {
     pub jobs_stop_within: Option<Duration>,
     /// Other right ends.
     pub expect_exit: Option<Vec<ExpectedExit>>,
+    /// Another meaning of a second signal.
+    pub second_signal: Option<SecondSignal>,
     /// Other lines of jobs.
     pub jobs: Option<JobPatterns>,
 }
@@ -86,6 +88,7 @@ impl ContractChanges {
             lame_duck: self.lame_duck.map_or(contract.lame_duck, |time| positive(Some(time))),
             jobs_stop_within: self.jobs_stop_within.unwrap_or(contract.jobs_stop_within),
             expect_exit: self.expect_exit.clone().unwrap_or(contract.expect_exit),
+            second_signal: self.second_signal.unwrap_or(contract.second_signal),
             jobs: self.jobs.clone().unwrap_or(contract.jobs),
             ..contract
         }
@@ -103,6 +106,7 @@ impl Layers<'_> {
             lame_duck: first(line.lame_duck, env.lame_duck, None),
             jobs_stop_within: first(line.jobs_stop_within, env.jobs_stop_within, None),
             expect_exit: listed(&line.expect_exit, &env.expect_exit, &[]),
+            second_signal: first(line.second_signal, env.second_signal, None),
             jobs: jobs.declared.then_some(jobs),
         })
     }

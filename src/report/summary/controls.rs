@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::model::phase::Phase;
 use crate::model::plan::Situation;
+use crate::model::signal::Signal;
 use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
@@ -30,8 +31,9 @@ const ABOUT: [(&str, &[Phase]); 5] = [
     ("late-requests-are-not-swallowed", &[Phase::ReusedLate, Phase::ConnectedLate]),
 ];
 
-/// A situation with its moment; its control has the same.
-type Cell<'t> = (Situation, &'t str);
+/// A situation with its moment, and a signal: its control has the same, and none. Where one of
+/// several signals loses more than a control, the others must not hide it.
+type Cell<'t> = (Situation, &'t str, Option<Signal>);
 
 /// The trials, without the losses that the controls show as well.
 ///
@@ -49,10 +51,9 @@ pub(super) fn excused<'t>(
     let mut excused = trials.to_vec();
     for trial in excused.iter_mut().filter(|trial| trial.is_judged()) {
         let moment = trial.report.moment.clone();
-        let cell = (trial.report.situation, moment.as_str());
-        let (Some(control), Some(all)) = (controls.get(&cell), signalled.get(&cell)) else {
-            continue;
-        };
+        let cell = |signal| (trial.report.situation, moment.as_str(), signal);
+        let (control, all) = (controls.get(&cell(None)), signalled.get(&cell(trial.signal)));
+        let (Some(control), Some(all)) = (control, all) else { continue };
         for (invariant, phases) in ABOUT {
             let (control, all) = (sum(control, phases), sum(all, phases));
             if explains(control, all) {
@@ -71,7 +72,8 @@ fn cells<'t>(
 ) -> BTreeMap<Cell<'t>, BTreeMap<Phase, Losses>> {
     let mut cells: BTreeMap<Cell<'t>, BTreeMap<Phase, Losses>> = BTreeMap::new();
     for trial in trials.filter(|trial| trial.report.missed.is_none()) {
-        let cell = cells.entry((trial.report.situation, trial.report.moment.as_str())).or_default();
+        let key = (trial.report.situation, trial.report.moment.as_str(), trial.signal);
+        let cell = cells.entry(key).or_default();
         for (phase, losses) in &trial.losses {
             *cell.entry(*phase).or_default() += *losses;
         }
@@ -164,6 +166,17 @@ mod tests {
     fn what_a_control_loses_as_well_is_neither_a_failure_nor_a_pass() {
         let trials = [accused(1, 3), control(2, Phase::Delivered, 3)];
         assert_eq!(verdict(&trials), (VerdictName::Inconclusive, 0, 0));
+    }
+
+    #[test]
+    fn a_signal_that_loses_nothing_does_not_hide_one_that_does() {
+        let mut trials = vec![accused(1, 9), control(2, Phase::Delivered, 1)];
+        trials.extend((10..13).map(|n| control(n, Phase::Delivered, 0)));
+        assert_eq!(verdict(&trials), (VerdictName::Violated, 9, 1));
+        let mut other = (30..90).map(|n| held(n, Phase::Delivered, 0)).collect::<Vec<_>>();
+        other.iter_mut().for_each(|trial| trial.signal = Some(Signal::INT));
+        trials.extend(other);
+        assert_eq!(verdict(&trials), (VerdictName::Violated, 9, 1));
     }
 
     #[test]

@@ -2,19 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use crate::invariants::BOTH_SIGNALS;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
     Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
     TargetReport, Timings, Tool, TrialReport,
 };
 use crate::model::signal::Signal;
-use crate::model::statistics::{quantile, rate_bounds_95};
+use crate::model::statistics::quantile;
 use crate::model::verdict::{Profile, Severity, VerdictName};
 
 use super::controls::excused;
 use super::coverage::coverage;
+use super::interrupt::compare;
+use super::notes::notes;
 use super::occasions::{NO_TIME, Occasions};
-use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, worst};
+use super::repeated::{is_about, settled};
+use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, rates, worst};
 
 /// What a report says besides what its trials show.
 #[derive(Clone, Debug)]
@@ -53,12 +57,15 @@ pub struct RunFacts {
 
 /// The report of a run, from its trials in whatever order they ended.
 pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
-    let excused = excused(trials, &run.severities);
-    let mut trials: Vec<&TrialSummary> = excused.iter().collect();
+    let settled = settled(&excused(trials, &run.severities), &run.severities);
+    let mut trials: Vec<&TrialSummary> = settled.iter().collect();
     trials.sort_by_key(|trial| trial.report.number);
     let occasions = Occasions::of(&trials, &run.chosen, &run.unreachable);
     let merge = |(id, level): &(&'static str, Severity)| merged(id, *level, &trials, &occasions);
-    let invariants: Vec<_> = run.severities.iter().map(merge).collect();
+    let mut invariants: Vec<_> = run.severities.iter().map(merge).collect();
+    if let Some(report) = invariants.iter_mut().find(|report| report.id == BOTH_SIGNALS) {
+        compare(report, &trials);
+    }
     let denied = invariants.iter().filter(|invariant| invariant.level == Severity::Deny);
     let verdict = worst(denied.map(|invariant| invariant.verdict));
     RunReport {
@@ -71,6 +78,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         profile: run.profile,
         seed: run.seed,
         levels: levels(&trials),
+        notes: notes(&run.target.command, &invariants, &trials),
         target: run.target,
         invariants,
         coverage: coverage(&trials, &run.unreachable),
@@ -130,9 +138,14 @@ fn merged(
     occasions: &Occasions,
 ) -> InvariantReport {
     // Controls have no signal, and what was missed was not there: neither shows anything.
-    let judged = trials.iter().filter(|trial| trial.is_judged());
-    let shown: Vec<&Shown> =
-        judged.flat_map(|trial| &trial.shown).filter(|shown| shown.invariant == id).collect();
+    let has_own = trials.iter().any(|trial| is_about(trial, id));
+    let judged =
+        trials.iter().filter(|trial| if has_own { is_about(trial, id) } else { trial.is_judged() });
+    let by_signal: Vec<(Option<Signal>, &Shown)> = judged
+        .flat_map(|trial| trial.shown.iter().map(|shown| (trial.signal, shown)))
+        .filter(|(_, shown)| shown.invariant == id)
+        .collect();
+    let shown: Vec<&Shown> = by_signal.iter().map(|(_, shown)| *shown).collect();
     let number = |verdict| shown.iter().filter(|shown| shown.verdict == verdict).count() as u32;
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
@@ -151,7 +164,7 @@ fn merged(
     };
     let exercised = shown.iter().map(|shown| u64::from(shown.exercised)).sum();
     let violations = shown.iter().map(|shown| u64::from(shown.violations)).sum();
-    let bounds = rate_bounds_95(violations, exercised);
+    let rate = rates::worst(by_signal.iter().copied());
     let reason = match verdict {
         VerdictName::Violated | VerdictName::Satisfied => None,
         _ if excused => usual_reason(shown.iter().filter(|shown| shown.excused), verdict),
@@ -168,8 +181,9 @@ fn merged(
         trials_violated: violated,
         exercised,
         violations,
-        rate_upper_bound_95: bounds.map(|(_, upper)| upper),
-        rate_lower_bound_95: bounds.map(|(lower, _)| lower).filter(|_| violations > 0),
+        rate_upper_bound_95: rate.upper,
+        rate_lower_bound_95: rate.lower,
+        rate_signal: rate.signal,
         reason,
         evidence: best_evidence(id, trials)
             .into_iter()
@@ -213,7 +227,11 @@ fn levels(trials: &[&TrialSummary]) -> Levels {
 }
 
 fn timings(trials: &[&TrialSummary]) -> Timings {
-    let counted = || trials.iter().filter(|trial| trial.report.missed.is_none());
+    // How long a start takes that is broken off, and its end, are about no shutdown.
+    let counted = || {
+        let is_start = |trial: &TrialSummary| trial.report.situation == Situation::Startup;
+        trials.iter().filter(move |trial| trial.report.missed.is_none() && !is_start(trial))
+    };
     let over = |value: fn(&TrialReport) -> Option<f64>| {
         distribution(counted().filter_map(|trial| value(&trial.report)).collect())
     };

@@ -102,6 +102,8 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         outcomes: BTreeMap::from([((Phase::Processing, "completed"), u64::from(requests))]),
         pooled: PooledClients::default(),
         signal: Some(Signal::TERM),
+        broken: Vec::new(),
+        processes: BTreeSet::new(),
         losses: BTreeMap::new(),
     }
 }

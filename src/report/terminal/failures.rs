@@ -121,8 +121,12 @@ fn is_shown_alike(one: &InvariantReport, other: &InvariantReport) -> bool {
 
 fn shown_in(trial: &TrialReport) -> String {
     let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
+    let signals = match &signals[..] {
+        [first, _, _, ..] => format!("{} × {first}", signals.len()),
+        few => few.join("+"),
+    };
     let mut facts = vec![trial.situation.name().to_owned(), trial.moment.clone()];
-    facts.extend(Some(signals.join("+")).filter(|signals| !signals.is_empty()));
+    facts.extend(Some(signals).filter(|signals| !signals.is_empty()));
     if trial.requests > 0 {
         facts.push(counted(trial.requests.into(), "request", "requests"));
     }

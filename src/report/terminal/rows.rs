@@ -197,6 +197,10 @@ fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
         (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
         _ => String::new(),
     };
+    let note = match invariant.rate_signal {
+        Some(signal) if !note.is_empty() => format!("{signal}: {note}"),
+        _ => note,
+    };
     Cells::Counted {
         count: grouped(invariant.violations),
         noun: format!("of {} {failed}", grouped(invariant.exercised)),

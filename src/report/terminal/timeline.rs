@@ -119,6 +119,10 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::ClientsReleased => {
             lane(lanes, "clients").marks.push(Mark::of(at, POINT, "closed"));
         }
+        // The first is the origin.
+        EventKind::SignalSending { signal, .. } if at > 0.0 => {
+            lane(lanes, "again").marks.push(Mark::of(at, POINT, &signal.to_string()));
+        }
         EventKind::Killed { .. } => lane(lanes, "killed").marks.push(Mark::of(at, LOST, "")),
         // They have lanes of their own, or say nothing about when.
         EventKind::Spawned { .. }

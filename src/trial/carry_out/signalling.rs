@@ -1,4 +1,4 @@
-//! The signal, from its order to the news that it was sent.
+//! The signals, from their order to the news that the first was sent.
 
 use std::time::Duration;
 
@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use crate::model::plan::{PlannedSignal, SignalTo};
 use crate::model::time::Nanos;
 use crate::target::launch::{Followed, Launched};
+use crate::target::tree::process_id;
 use crate::trial::error::{TrialError, harness};
 use crate::trial::interrupt::Interrupt;
-use crate::trial::signaller::{Order, Recipient, notice, send_from_thread};
+use crate::trial::signaller::{Later, Order, Recipient, notice, send_from_thread};
 
 use super::Course;
 
@@ -21,7 +22,8 @@ pub(super) struct Ordered {
 }
 
 impl Course<'_> {
-    /// Orders the signal for an instant; as soon as possible where none is given.
+    /// Orders the signals, the first of them for an instant; as soon as possible where none is
+    /// given.
     pub(super) fn order(
         &mut self,
         planned: &PlannedSignal,
@@ -33,10 +35,16 @@ impl Course<'_> {
         let connections = self.trial.load.connections.max(parts);
         let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
         let at = at.unwrap_or_else(soon);
+        let later = self.trial.signals.iter().skip(1);
         let order = Order {
             signal: planned.signal,
             at,
             to,
+            later: later
+                .map(|it| Later { signal: it.signal, gap: it.moment.gap().unwrap_or_default() })
+                .collect(),
+            followed: process_id(self.followed.pid),
+            let_go: self.let_go.clone(),
             server: self.found.tcp(),
             open: self.clients.open_connections(),
             connections,
