@@ -64,6 +64,15 @@ const LAME_DUCK: &[&str] = &[
 /// The same, with a server that was not told.
 const NO_LAME_DUCK: &[&str] =
     &["--deadline", "8s", "--profile", "kubernetes", "--ready-url", "/health", "--lame-duck", "2s"];
+/// On a unix socket, with a pid file. `lost` and the like need the kernel's view, which there is none of.
+const UNIX: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--env",
+    "SOCKET=/tmp/shutdown-check-fixture-{port}.sock",
+    "--env",
+    "PID_FILE=/tmp/shutdown-check-fixture-{port}.pid",
+];
 /// Only quick requests: how long they take while the server drains is compared with before.
 const QUICK: &[&str] =
     &["--deadline", "4s", "--path", "/", "--path", "/sleep?ms=50", "--situation", "load"];
@@ -120,6 +129,16 @@ expectations! {
     correct_behind_a_load_balancer: "correct", LAME_DUCK => [], exit 0;
     correct_that_was_not_told_of_it: "correct", NO_LAME_DUCK => [
         "serves-through-lame-duck"
+    ], exit 1;
+    correct_on_a_unix_socket: "correct", UNIX => [], exit 0;
+    default_dies_on_a_unix_socket: "default-dies", UNIX => [
+        "signal-is-handled", "in-flight-requests-complete", "responses-are-whole",
+        "jobs-finish", "exit-status-is-clean", "nothing-is-left-behind"
+    ], exit 1;
+    leaves_unix_socket: "leaves-unix-socket", UNIX => ["nothing-is-left-behind"], exit 1;
+    leaves_pid_file: "leaves-pid-file", USUAL => ["nothing-is-left-behind"], exit 1;
+    waits_for_job_for_ever: "waits-for-job-for-ever", USUAL => [
+        "jobs-finish", "exits-before-deadline"
     ], exit 1;
     ignores_signal: "ignores-signal", USUAL => [
         "signal-is-handled", "new-connections-are-refused", "no-job-starts-after-signal",

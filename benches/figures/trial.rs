@@ -128,6 +128,7 @@ fn target() -> Target {
         env: vec![("JOB_MS".into(), "0".into())],
         port: None,
         socket: None,
+        leaves_no: Vec::new(),
         host: "127.0.0.1".into(),
         ready_path: None,
         ready_timeout: Duration::from_secs(10),

@@ -138,6 +138,9 @@ pub struct StartArgs {
     /// Set a variable for it (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = values::variable)]
     pub env: Vec<(String, String)>,
+    /// Removed by it before it exits (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub leaves_no: Vec<String>,
     /// Start it in this directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,

@@ -87,6 +87,10 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "texts::duration")]
     #[schemars(with = "Option<String>")]
     pub jobs_stop_within: Option<Duration>,
+    /// Files that it has removed when it exits, relative to its directory; `{port}` as in target.
+    #[serde(deserialize_with = "texts::files")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub leaves_no: Vec<String>,
     /// Its right ends: a status from 0 to 255, or "signal:TERM".
     #[serde(deserialize_with = "texts::exits")]
     #[schemars(with = "OneOrMany<ExitEntry>")]

@@ -169,8 +169,10 @@ pub(super) fn draw_seed() -> u64 {
 }
 
 fn parallelism(settings: &Settings, subject: &Subject) -> usize {
-    // On a port of its own choice, two of the target can't run at the same time.
-    if !subject.takes_port {
+    // On a port of its own choice, two of the target can't run at the same time; and where they
+    // share a file, nobody knows which of them has left it.
+    let shares_a_file = subject.target.leaves_no.iter().any(|path| !path.contains("{port}"));
+    if !subject.takes_port || shares_a_file {
         return 1;
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -89,6 +89,9 @@ pub struct Settings {
     /// It starts no jobs after this time.
     #[serde(serialize_with = "written::duration")]
     pub jobs_stop_within: Duration,
+    /// Files that it takes away before it exits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaves_no: Vec<String>,
     /// Its right ends; empty for the default.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expect_exit: Vec<ExpectedExit>,
@@ -152,6 +155,7 @@ impl Settings {
             env: self.env.clone().into_iter().collect(),
             port: self.address.port,
             socket: self.address.socket.clone(),
+            leaves_no: self.leaves_no.clone(),
             host: self.address.host.clone(),
             ready_path: self.ready_path.clone(),
             ready_timeout: self.ready_timeout,
@@ -268,6 +272,8 @@ impl Layers<'_> {
             lame_duck,
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
+            leaves_no: listed(&line.start.leaves_no, &env.start.leaves_no, &file.leaves_no)
+                .unwrap_or_default(),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
                 .unwrap_or_default(),
             second_signal: first(l.second_signal, e.second_signal, file.second_signal)

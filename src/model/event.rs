@@ -3,6 +3,7 @@
 //! Nothing here says what a fact means. A completed handshake is recorded as such, never as an
 //! accepted request: the kernel completes handshakes for servers that accept nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,14 @@ pub enum EventKind {
     PortLeft {
         /// The address that took a connection.
         address: ServerAddress,
+    },
+    /// A file that the target had made, and that stands for its being there, was still there when
+    /// the grace after the exit was over.
+    FileLeft {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
     },
     /// What the target's processes would do with the signal, shortly before it (proc(5)).
     Dispositions {
@@ -181,6 +190,20 @@ pub struct ExitStatus {
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<Signal>,
+}
+
+/// What a file is that a target leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileKind {
+    /// A unix socket that one of its processes had bound.
+    Socket,
+    /// A pid file with the number of one of its processes.
+    Pid,
+    /// A lock file with the number of one of its processes, on which the kernel held no lock.
+    Lock,
+    /// One that the user named.
+    Declared,
 }
 
 /// When the kernel was asked.

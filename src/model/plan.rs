@@ -219,9 +219,10 @@ impl Situation {
         self != Situation::Idle
     }
 
-    /// Whether only the kernel can show that it is there: what lies unread, or fills a send buffer.
+    /// Whether only the kernel can show that it is there: what lies unread, was read by half, or fills
+    /// a send buffer.
     pub fn needs_kernel(self) -> bool {
-        self.is_held() || self == Situation::StalledReader
+        self.is_held() || matches!(self, Situation::StalledReader | Situation::PartialHead)
     }
 
     /// Whether new connections are tried after the signal: not where they would be one more thing

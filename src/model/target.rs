@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::event::ExitStatus;
 
 /// How a target is started and found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Program and arguments; `{port}` in any of them stands for the port of the trial.
     pub command: Vec<String>,
@@ -25,6 +25,9 @@ pub struct Target {
     pub ready_path: Option<String>,
     /// How long it may take until it is ready.
     pub ready_timeout: Duration,
+    /// Files that it takes away before it exits; `{port}` as in the command, and relative to its
+    /// directory.
+    pub leaves_no: Vec<String>,
     /// What is asked of it; found out where empty.
     pub requests: Vec<RequestTemplate>,
 }

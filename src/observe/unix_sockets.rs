@@ -1,4 +1,4 @@
-//! The unix sockets that listen, as `/proc/net/unix` shows them (proc(5)): the kernel tells no more
+//! The unix sockets that have a name, as `/proc/net/unix` shows them (proc(5)): the kernel tells no more
 //! of them, neither what waits in their queues nor what was read.
 
 use std::io;
@@ -9,17 +9,19 @@ const ACCEPTS: u32 = 0x1_0000;
 /// SOCK_STREAM.
 const STREAM: u32 = 1;
 
-/// A unix stream socket that listens.
+/// A unix socket with a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnixListening {
+pub struct UnixSocket {
     /// Its name: a path as it was bound, perhaps relative to the directory of whoever bound it; or
     /// an abstract name, which begins with `@`.
     pub name: PathBuf,
     /// Its inode, by which `/proc/PID/fd` names it.
     pub inode: u32,
+    /// Whether it is a stream socket that listens.
+    pub listens: bool,
 }
 
-impl UnixListening {
+impl UnixSocket {
     /// Whether it may be the one that is reached at `path`.
     pub fn is_at(&self, path: &Path) -> bool {
         self.name == path || self.name.is_relative() && path.ends_with(&self.name)
@@ -30,13 +32,23 @@ impl UnixListening {
 ///
 /// # Errors
 /// Where `/proc` can't be read.
-pub fn listening() -> io::Result<Vec<UnixListening>> {
+pub fn listening() -> io::Result<Vec<UnixSocket>> {
+    let mut all = named()?;
+    all.retain(|socket| socket.listens);
+    Ok(all)
+}
+
+/// Every unix socket with a name, and every connection that was accepted from one.
+///
+/// # Errors
+/// Where `/proc` can't be read.
+pub fn named() -> io::Result<Vec<UnixSocket>> {
     let text = std::fs::read("/proc/thread-self/net/unix")?;
     Ok(text.split(|byte| *byte == b'\n').skip(1).filter_map(parse).collect())
 }
 
 /// One line: number, references, protocol, flags, type, state, inode, and perhaps a name.
-fn parse(line: &[u8]) -> Option<UnixListening> {
+fn parse(line: &[u8]) -> Option<UnixSocket> {
     use std::os::unix::ffi::OsStrExt;
 
     let mut rest = line;
@@ -47,12 +59,10 @@ fn parse(line: &[u8]) -> Option<UnixListening> {
         (*field, rest) = rest[begin..].split_at(length);
     }
     let hex = |field: &[u8]| u32::from_str_radix(std::str::from_utf8(field).ok()?, 16).ok();
-    if hex(fields[3])? & ACCEPTS == 0 || hex(fields[4])? != STREAM {
-        return None;
-    }
+    let listens = hex(fields[3])? & ACCEPTS != 0 && hex(fields[4])? == STREAM;
     let name = rest.strip_prefix(b" ").filter(|name| !name.is_empty())?;
     let inode = std::str::from_utf8(fields[6]).ok()?.parse().ok()?;
-    Some(UnixListening { name: std::ffi::OsStr::from_bytes(name).into(), inode })
+    Some(UnixSocket { name: std::ffi::OsStr::from_bytes(name).into(), inode, listens })
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -85,7 +95,10 @@ mod tests {
         let line = b"0000000000000000: 00000002 00000000 00010000 0001 01 2201";
         assert_eq!(parse(line), None);
         let listening = parse(&[line, &b" /run/x.sock"[..]].concat()).unwrap();
-        assert_eq!(listening, UnixListening { name: "/run/x.sock".into(), inode: 2201 });
+        assert_eq!(
+            listening,
+            UnixSocket { name: "/run/x.sock".into(), inode: 2201, listens: true }
+        );
         assert!(listening.is_at(Path::new("/run/x.sock")));
     }
 }

@@ -1,6 +1,7 @@
 //! The target as a set of processes: starting it, finding it, signalling it, cleaning up after it.
 
 pub mod cgroup;
+pub mod files;
 pub mod hold;
 pub mod launch;
 pub mod output;

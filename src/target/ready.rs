@@ -12,7 +12,7 @@ use crate::model::address::{ServerAddress, kernel_name};
 use crate::observe::sockets::{Listening, SocketWatch};
 use crate::observe::unix_sockets;
 
-use super::tree::{Family, socket_inodes};
+use super::tree::{Family, absolute, socket_inodes};
 
 /// One question to the target waits this long at most for its answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -237,15 +237,6 @@ fn held_sockets(family: &mut Family) -> Vec<(u32, PathBuf)> {
         }
     }
     held
-}
-
-/// A path as it is reached from everywhere; an abstract name is no path.
-fn absolute(pid: u32, name: &Path) -> PathBuf {
-    if name.is_absolute() || name.to_string_lossy().starts_with('@') {
-        return name.to_owned();
-    }
-    // Where its directory can't be read, the harness's own is as good a guess as any.
-    std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().join(name)
 }
 
 /// The process that listens on a unix socket.

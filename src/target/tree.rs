@@ -63,6 +63,11 @@ impl Family {
         self.group.as_ref()
     }
 
+    /// The numbers of all that were ever seen to belong to it.
+    pub fn pids(&self) -> BTreeSet<u32> {
+        self.known.iter().map(|id| id.pid).collect()
+    }
+
     /// Looks who belongs to it now, and remembers them.
     pub fn look(&mut self) {
         self.seen();
@@ -172,6 +177,15 @@ pub fn socket_inodes(pid: u32) -> BTreeSet<u32> {
 fn socket_inode(link: &Path) -> Option<u32> {
     let target = std::fs::read_link(link).ok()?;
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// A path as it is reached from everywhere; an abstract name is no path.
+pub(super) fn absolute(pid: u32, name: &Path) -> std::path::PathBuf {
+    if name.is_absolute() || name.to_string_lossy().starts_with('@') {
+        return name.to_owned();
+    }
+    // Where its directory can't be read, the harness's own is as good a guess as any.
+    std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().join(name)
 }
 
 fn descendants(of: &Stat) -> Vec<ProcessId> {

@@ -19,7 +19,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Connections begun after the limit are tried for so long, where something is left to take them.
 const LATER: Duration = Duration::from_millis(200);
 
-/// Writes down which processes are left, and whether the port is still taken.
+/// Writes down which processes and files are left, and whether the address is still taken.
 ///
 /// The port is the one of `address`, where that is known. `refused` is when late connections must be
 /// refused, and `deadline` when the trial ends.
@@ -38,6 +38,9 @@ pub(super) async fn look_for_leftovers(
         }
         sleep(Duration::from_millis(5)).await;
     };
+    if alive.is_empty() {
+        look_for_files(started, exited, recorder).await;
+    }
     for process in &alive {
         let (pid, command) = (process.pid, command_line(process.pid));
         recorder.record(EventKind::ProcessLeft { pid, command });
@@ -56,5 +59,23 @@ pub(super) async fn look_for_leftovers(
             break;
         }
         sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Writes down which files are left. Where processes are, their files are rightly there.
+async fn look_for_files(started: &mut Started, exited: Instant, recorder: &Recorder) {
+    loop {
+        let there = started.files.there(started.launched.family());
+        // Somebody who was not seen to belong to the target may be about to take them away.
+        if there.is_empty() {
+            return;
+        }
+        if exited.elapsed() > GRACE {
+            for (path, kind) in there {
+                recorder.record(EventKind::FileLeft { path, kind });
+            }
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
     }
 }

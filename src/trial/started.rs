@@ -11,6 +11,7 @@ use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, Stream};
 use crate::model::target::LastWords;
 use crate::observe::recorder::Recorder;
+use crate::target::files::OwnFiles;
 use crate::target::launch::{Launched, launch};
 use crate::target::output::Output;
 use crate::target::port::{PortLease, is_served, is_taken};
@@ -32,6 +33,7 @@ pub(super) struct Started {
     lease: Option<PortLease>,
     /// The unix socket that it is to listen on.
     socket: Option<PathBuf>,
+    pub(super) files: OwnFiles,
     guarded: Vec<u32>,
     command: String,
 }
@@ -58,6 +60,7 @@ pub(super) fn start(
     if let Some(address) = socket.clone().map(ServerAddress::Unix).filter(is_served) {
         return Err(TrialError::SocketTaken { address, command });
     }
+    let files = OwnFiles::before_launch(&subject.target, port);
     let marker = format!("{}-{port}", subject.run_id);
     let output = Output::new(recorder.clone(), subject.job_lines.clone());
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
@@ -70,12 +73,13 @@ pub(super) fn start(
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
     let guard = subject.guard.clone();
     let guarded = vec![pid];
-    Ok(Started { guard, launched, output, readers, lease, socket, guarded, command })
+    Ok(Started { guard, launched, output, readers, lease, socket, files, guarded, command })
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         self.launched.kill_all();
+        self.files.clear(self.launched.family());
         for pid in self.guarded.drain(..) {
             self.guard.ended(pid);
         }
@@ -124,6 +128,7 @@ impl Started {
     pub(super) fn note_ready(&mut self, found: Found, recorder: &Recorder) {
         let Found { address, owner } = found;
         recorder.record(EventKind::Ready { address, owner });
+        self.files.look(self.launched.family());
         // Whatever its environment and session are, the guardian knows it.
         for process in self.launched.family().alive() {
             self.guard.launched(process.pid);

@@ -81,6 +81,10 @@ pub(super) fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>
     many(from, "a regular expression, or an array of them", |text| Ok(text.to_owned()))
 }
 
+pub(super) fn files<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    many(from, "a file's path, or an array of them", |text| Ok(text.to_owned()))
+}
+
 pub(super) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     required(from, r#"a path such as "/orders""#, values::path)
 }

@@ -1,7 +1,8 @@
 //! A timeline of one trial, drawn to scale with the signal at 0.
 
 use crate::model::event::{
-    Connection, ConnectionEnd, Event, EventKind, ProbeOutcome, Readiness, Request, RequestEnd,
+    Connection, ConnectionEnd, Event, EventKind, PooledRequest, ProbeOutcome, Readiness, Request,
+    RequestEnd,
 };
 use crate::model::run::{ExitReport, TrialReport};
 use crate::model::time::Nanos;
@@ -77,18 +78,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
             };
             lane(lanes, "connect").marks.push(Mark::of(ms(probe.ended), glyph, note));
         }
-        EventKind::PooledRequest(pooled) => {
-            let lane = lane(lanes, "pooled");
-            lane.strokes.push(Stroke {
-                from: ms(pooled.started),
-                to: ms(pooled.ended),
-                glyph: THICK,
-            });
-            let status = pooled.status.map(|status| status.to_string());
-            let glyph = if status.is_some() { END } else { LOST };
-            let note = status.unwrap_or_else(|| "error".into());
-            lane.marks.push(Mark::of(ms(pooled.ended), glyph, &note));
-        }
+        EventKind::PooledRequest(pooled) => add_pooled(lanes, pooled, ms),
         EventKind::OutputLine { .. } => {
             lane(lanes, "output").marks.push(Mark::of(at, POINT, "line"));
         }
@@ -97,6 +87,10 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         }
         EventKind::PortLeft { .. } => {
             lane(lanes, "port").marks.push(Mark::of(at, POINT, "taken"));
+        }
+        EventKind::FileLeft { path, .. } => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            lane(lanes, "file").marks.push(Mark::of(at, POINT, &name));
         }
         EventKind::DeadlinePassed => {
             lane(lanes, "deadline").marks.push(Mark::of(at, POINT, "alive"));
@@ -138,6 +132,15 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::SocketsSeen { .. }
         | EventKind::HarnessLag { .. } => {}
     }
+}
+
+fn add_pooled(lanes: &mut Vec<Lane>, pooled: &PooledRequest, ms: impl Fn(Nanos) -> f64) {
+    let lane = lane(lanes, "pooled");
+    let (from, to) = (ms(pooled.started), ms(pooled.ended));
+    lane.strokes.push(Stroke { from, to, glyph: THICK });
+    let status = pooled.status.map(|status| status.to_string());
+    let glyph = if status.is_some() { END } else { LOST };
+    lane.marks.push(Mark::of(to, glyph, &status.unwrap_or_else(|| "error".into())));
 }
 
 fn add_connection(lanes: &mut Vec<Lane>, connection: &Connection, ms: impl Fn(Nanos) -> f64) {
