@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::invariants::{AT_STARTUP, CATALOGUE, Invariant, REPEATED, broken};
+use crate::invariants::{AT_STARTUP, CATALOGUE, Invariant, NO_LISTENER, REPEATED, broken};
 use crate::model::contract::SecondSignal;
 use crate::model::history::History;
 use crate::model::plan::Situation;
@@ -68,6 +68,9 @@ fn missed(history: &History) -> Option<Verdict> {
 }
 
 fn checked(invariant: &Invariant, history: &History) -> Verdict {
+    if invariant.needs_listener() && !history.has_listener() {
+        return Verdict::NotApplicable { reason: NO_LISTENER.into() };
+    }
     // A check reads a history and writes nothing, so a panic leaves nothing half-written.
     catch_unwind(AssertUnwindSafe(|| (invariant.check)(history))).unwrap_or_else(|_| {
         Verdict::inconclusive("the check itself failed, which is a defect of shutdown-check")
@@ -79,6 +82,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::invariants::find;
     use crate::invariants::testing::{Story, inconclusive};
     use crate::model::event::{EventKind, RequestEnd};
     use crate::model::signal::Signal;
@@ -162,6 +166,20 @@ mod tests {
             .map(|finding| (finding.invariant, finding.broken.len()))
             .collect();
         assert!(matches!(said[..], [(REPEATED, 1..)]), "{said:?}");
+    }
+
+    #[test]
+    fn a_worker_has_no_occasion_for_what_is_about_connections() {
+        let ready = EventKind::Ready { address: None, owner: None };
+        let history = Story::new().event(-900, ready).signal().exit_code(5, 0).history();
+        for finding in judge(&history) {
+            let about_connections = find(finding.invariant).unwrap().needs_listener();
+            let reason = match finding.verdict {
+                Verdict::NotApplicable { reason } => reason,
+                _ => String::new(),
+            };
+            assert_eq!(reason == NO_LISTENER, about_connections, "{}", finding.invariant);
+        }
     }
 
     #[test]

@@ -132,6 +132,12 @@ pub struct StartArgs {
     /// URL or path that answers 2xx when it is ready
     #[arg(long, value_name = "URL")]
     pub ready_url: Option<String>,
+    /// A line that it writes when it is ready
+    #[arg(long, value_name = "REGEX")]
+    pub ready_line: Option<String>,
+    /// A file that it makes when it is ready
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<String>,
     /// How long until it is ready [default: 10s]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub ready_timeout: Option<Duration>,
@@ -195,7 +201,7 @@ pub struct SignalArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "What is expected (times count from the signal)")]
 pub struct ExpectArgs {
-    /// graceful, strict or kubernetes [default: graceful]
+    /// graceful, strict, kubernetes, worker [default: graceful]
     #[arg(long, value_name = "NAME")]
     pub profile: Option<Profile>,
     /// What single violations do, instead of what the profile says.

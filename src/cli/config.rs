@@ -43,6 +43,11 @@ pub struct ConfigFile {
     pub port: Option<Spanned<NonZeroU16>>,
     /// The URL or path that answers with success when it is ready.
     pub ready_url: Option<String>,
+    /// A line that it writes when it is ready, as a regular expression; besides its first answer, if
+    /// it listens.
+    pub ready_line: Option<String>,
+    /// A file that it makes when it is ready, relative to its directory.
+    pub ready_file: Option<String>,
     /// How long it may take until it is ready, such as "10s".
     #[serde(deserialize_with = "texts::positive_duration")]
     #[schemars(with = "Option<String>")]

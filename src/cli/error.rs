@@ -78,6 +78,24 @@ pub enum UsageError {
     /// A pattern for the lines of jobs can't be used.
     #[error("can't look for jobs (--job-start, --job-finish): {0}")]
     Pattern(#[from] crate::model::ledger::BadPattern),
+    /// The pattern of the line that says that the target is ready can't be used.
+    #[error("can't look for --ready-line: {0}")]
+    ReadyLine(crate::model::ledger::BadPattern),
+    /// A target without a listener, and something that takes one.
+    #[error(
+        "{option}: a worker has no listener that this could be about\n  \
+         leave it out, or use another profile than worker"
+    )]
+    WorkerIsAsked {
+        /// What takes a listener.
+        option: &'static str,
+    },
+    /// A target without a listener, and nothing by which it says that it is ready.
+    #[error(
+        "nothing says when a worker is ready\n  name the line that it writes then (--ready-line \
+         REGEX), or the file that it makes (--ready-file)"
+    )]
+    WorkerIsReady,
     /// Half of a pair of patterns: without the other, every job would seem to lack its half.
     #[error("can't tell jobs by their {given} alone\n  name their {missing}, too: --job-{missing}")]
     HalfJobs {

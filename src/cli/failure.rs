@@ -101,10 +101,17 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
         }
         TrialError::NotReady { reason: NotReady::NeverListened { .. }, .. } => {
             "it is given a port in PORT and for {port} in its arguments; name a fixed\n  one with \
-             --port, or give it longer (--ready-timeout)"
+             --port, or give it longer (--ready-timeout); one that has no listener at all is\n  a \
+             worker (--profile worker --ready-line REGEX)"
         }
         TrialError::NotReady { reason: NotReady::NotHttp { .. }, .. } => {
             "only servers that speak HTTP/1.1 can be loaded; name the right port (--port)"
+        }
+        TrialError::NotReady {
+            reason: NotReady::NoLine { .. } | NotReady::NoFile { .. }, ..
+        } => {
+            "check the pattern or the path, whether its output is held back in a buffer, or\n  give \
+             it longer (--ready-timeout)"
         }
         TrialError::NotReady { .. } => {
             "give it longer (--ready-timeout), or name another page (--ready-url)"

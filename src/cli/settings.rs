@@ -18,7 +18,7 @@ use crate::model::ledger::JobLines;
 use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::target::{RequestTemplate, Target};
-use crate::model::verdict::Severity;
+use crate::model::verdict::{Profile, Severity};
 use crate::plan::PlanOptions;
 
 mod address;
@@ -26,6 +26,7 @@ mod judging;
 mod outputs;
 mod requests;
 mod rules;
+mod worker;
 mod written;
 
 pub use address::Address;
@@ -54,6 +55,12 @@ pub struct Settings {
     #[serde(rename = "ready-url", skip_serializing_if = "Option::is_none")]
     #[serde(serialize_with = "written::path")]
     pub ready_path: Option<String>,
+    /// A line that it writes when it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_line: Option<String>,
+    /// A file that it makes when it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_file: Option<String>,
     /// How long it may take until it is ready.
     #[serde(serialize_with = "written::duration")]
     pub ready_timeout: Duration,
@@ -157,6 +164,9 @@ impl Settings {
             socket: self.address.socket.clone(),
             leaves_no: self.leaves_no.clone(),
             host: self.address.host.clone(),
+            has_listener: self.has_listener(),
+            ready_line: self.ready_line.clone(),
+            ready_file: self.ready_file.clone(),
             ready_path: self.ready_path.clone(),
             ready_timeout: self.ready_timeout,
             requests: self.requests.clone(),
@@ -179,6 +189,11 @@ impl Settings {
         }
     }
 
+    /// Whether the target listens.
+    pub fn has_listener(&self) -> bool {
+        self.rules.profile != Profile::Worker
+    }
+
     /// What a violation of each invariant does to the run.
     pub fn severities(&self) -> BTreeMap<&'static str, Severity> {
         self.rules.severities()
@@ -189,6 +204,7 @@ impl Settings {
         PlanOptions {
             signals: self.signals.clone(),
             signal_to: self.signal_to,
+            has_listener: self.has_listener(),
             situations: self.situations.clone(),
             connections: self.connections,
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
@@ -244,11 +260,13 @@ impl Layers<'_> {
             return Err(UsageError::LameDuck { lame_duck, deadline });
         }
         let default = PlanOptions::new(0);
-        Ok(Settings {
+        let settings = Settings {
             command: self.command()?,
             cwd: self.cwd()?,
             env: self.variables(),
             ready_path: found.ready_path,
+            ready_line: self.ready_line()?,
+            ready_file: self.ready_file(),
             ready_timeout: first(
                 line.start.ready_timeout,
                 env.start.ready_timeout,
@@ -272,8 +290,7 @@ impl Layers<'_> {
             lame_duck,
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
-            leaves_no: listed(&line.start.leaves_no, &env.start.leaves_no, &file.leaves_no)
-                .unwrap_or_default(),
+            leaves_no: self.leaves_no(),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
                 .unwrap_or_default(),
             second_signal: first(l.second_signal, e.second_signal, file.second_signal)
@@ -288,7 +305,9 @@ impl Layers<'_> {
             ),
             dry_run: line.amount.dry_run || env.amount.dry_run,
             config_file: self.config_file,
-        })
+        };
+        worker::check(&settings)?;
+        Ok(settings)
     }
 
     fn command(&self) -> Result<Vec<String>, UsageError> {

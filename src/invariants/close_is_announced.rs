@@ -34,7 +34,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             (--path '/report?ms=900')",
     counts: Counts { one: "response", many: "responses", failed: "not announced", has_rate: false },
     occasions: ANY,
-    severity: Severities::of(Severity::Warn, Severity::Warn, Severity::Warn),
+    severity: Severities::of(Severity::Warn, Severity::Warn, Severity::Warn).of_servers(),
     check: |history| given_signal(history, check),
 };
 

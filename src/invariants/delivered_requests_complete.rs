@@ -46,7 +46,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         Situation::DeliveredKeepalive,
         Situation::Mixed,
     ],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -49,7 +49,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             the signal and 3 after it: use more connections (--connections)",
     counts: Counts { one: "comparison", many: "comparisons", failed: "slower", has_rate: false },
     occasions: &[Situation::Load],
-    severity: Severities::of(Severity::Allow, Severity::Warn, Severity::Allow),
+    severity: Severities::of(Severity::Allow, Severity::Warn, Severity::Allow).of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -56,7 +56,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         has_rate: false,
     },
     occasions: &[Situation::IdleKeepalive, Situation::Fresh],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -46,6 +46,12 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     if !is_idle(history, signal, exit.map(|exit| exit.at)) {
         return Verdict::inconclusive(INVARIANT.unexercised());
     }
+    if !history.has_listener() && !history.job_lines_seen() {
+        return Verdict::inconclusive(
+            "no line of the worker's tells whether it was at a job: name the lines with --job-start \
+             and --job-finish",
+        );
+    }
     let Some(free) = free_from(history, signal) else {
         return Verdict::inconclusive(
             "a job was not finished, or its lines were not all kept, so that the target may have \
@@ -181,6 +187,13 @@ mod tests {
         inconclusive(verdict(
             job(9).event(10, EventKind::OutputDropped { lines: 9, job_lines: 9 }),
         ));
+    }
+
+    #[test]
+    fn a_worker_that_says_nothing_of_its_jobs_may_have_been_at_one() {
+        let ready = EventKind::Ready { address: None, owner: None };
+        let worker = Story::new().event(-900, ready).signal().exit_code(3_000, 0);
+        assert!(inconclusive(verdict(worker)).contains("--job-start"));
     }
 
     #[test]

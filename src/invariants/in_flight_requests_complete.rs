@@ -49,7 +49,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         Situation::Uploading,
         Situation::Mixed,
     ],
-    severity: Severities::DENY,
+    severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -50,7 +50,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             '/report?ms=900')",
     counts: Counts { one: "request", many: "requests", failed: "swallowed", has_rate: true },
     occasions: &[Situation::Load, Situation::OneRequest, Situation::QueuedSilent, Situation::Mixed],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -8,6 +8,7 @@ use crate::model::history::{History, SignalSent};
 use crate::model::plan::Situation;
 use crate::model::verdict::{Profile, Severity, Verdict};
 
+mod at_work;
 mod close_is_announced;
 mod deadline;
 mod delivered_requests_complete;
@@ -107,11 +108,19 @@ pub struct Invariant {
 }
 
 impl Invariant {
+    /// Whether it is about connections, so that a target without a listener has no occasion for it.
+    pub fn needs_listener(&self) -> bool {
+        self.severity.worker.is_none()
+    }
+
     /// Why nothing was shown, where no occasion for it came.
     fn unexercised(&self) -> String {
         format!("not exercised; it needs {}", self.needs)
     }
 }
+
+/// Why what is about connections does not apply.
+pub const NO_LISTENER: &str = "the target has no listener";
 
 /// The occasions of an invariant that every situation may show.
 const ANY: &[Situation] = &[];
@@ -147,6 +156,8 @@ pub struct Severities {
     pub strict: Severity,
     /// Under [`Profile::Kubernetes`].
     pub kubernetes: Severity,
+    /// Under [`Profile::Worker`]; absent where it is about connections, which a worker has none of.
+    pub worker: Option<Severity>,
 }
 
 impl Severities {
@@ -155,9 +166,14 @@ impl Severities {
     /// It fails the run only of servers that claim that nothing goes wrong.
     const WARN: Self = Self::of(Severity::Warn, Severity::Deny, Severity::Warn);
 
-    /// The severities under graceful, strict and kubernetes.
+    /// The severities under graceful, strict and kubernetes; a worker's are those of graceful.
     const fn of(graceful: Severity, strict: Severity, kubernetes: Severity) -> Self {
-        Self { graceful, strict, kubernetes }
+        Self { graceful, strict, kubernetes, worker: Some(graceful) }
+    }
+
+    /// The same, of something that only a target with a listener can show.
+    const fn of_servers(self) -> Self {
+        Self { worker: None, ..self }
     }
 
     /// The severity under a profile.
@@ -166,6 +182,7 @@ impl Severities {
             Profile::Graceful => self.graceful,
             Profile::Strict => self.strict,
             Profile::Kubernetes => self.kubernetes,
+            Profile::Worker => self.worker.unwrap_or(Severity::Allow),
         }
     }
 }

@@ -50,7 +50,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         Situation::Streaming,
         Situation::Uploading,
     ],
-    severity: Severities::DENY,
+    severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -39,7 +39,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             bring about",
     counts: Counts { one: "request", many: "requests", failed: "lost", has_rate: true },
     occasions: &[Situation::Queued, Situation::Mixed],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -40,7 +40,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             endpoint that answers (--path)",
     counts: Counts { one: "response", many: "responses", failed: "broken", has_rate: true },
     occasions: ANY,
-    severity: Severities::DENY,
+    severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -54,7 +54,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         Situation::Streaming,
         Situation::Uploading,
     ],
-    severity: Severities::of(Severity::Allow, Severity::Allow, Severity::Deny),
+    severity: Severities::of(Severity::Allow, Severity::Allow, Severity::Deny).of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -7,6 +7,7 @@ use crate::model::history::{ConnectAttempt, Exit, History, Outcome, SignalSent};
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Verdict, Violation};
 
+use super::at_work;
 use super::dispositions::explained;
 use super::fates::Fates;
 use super::wording::{count, ended, when};
@@ -17,7 +18,9 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     fails_when: "Fails when the signal itself ended the target with requests in process and none \
                  of them completed; or when the target ignored it, that is, went on accepting \
                  connections as before and was alive at the deadline; or when the signal ended \
-                 only a wrapper, and the server behind it went on to serve. Death by the signal \
+                 only a wrapper, and the server behind it went on to serve. Of a \
+                 worker without a listener, its jobs show the same: one at work and unfinished when \
+                 the signal ended it, or begun when the signal was long past. Death by the signal \
                  with nothing in process shows nothing, and a target that drains first and then \
                  raises the signal again has handled it.",
     why: "All that a graceful shutdown consists of begins with the signal. Without a handler the \
@@ -54,10 +57,16 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     match history.exit() {
         Some(exit) => match served_on(history, signal, &exit, &attempts) {
             Some(violation) => Verdict::of(1, vec![violation], ""),
+            None if exit.status.signal == Some(signal.signal) && !history.has_listener() => {
+                at_work::died(history, signal, &exit)
+            }
             None if exit.status.signal == Some(signal.signal) => died(history, signal, &exit),
             None => Verdict::of(1, Vec::new(), ""),
         },
         None => match history.deadline_passed() {
+            Some(deadline) if !history.has_listener() => {
+                at_work::outlived(history, signal, deadline)
+            }
             Some(deadline) => outlived(history, signal, &attempts, deadline),
             None => Verdict::inconclusive(
                 "the trial was broken off before the deadline, with the target alive",

@@ -36,7 +36,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             and stalled-sender bring about",
     counts: Counts::TRIALS,
     occasions: &[Situation::StalledReader, Situation::StalledSender],
-    severity: Severities::DENY,
+    severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };
 

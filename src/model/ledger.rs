@@ -93,12 +93,20 @@ impl JobLines {
     }
 }
 
+/// A pattern for a line that is no job's.
+///
+/// # Errors
+/// When it is no regular expression.
+pub fn line_pattern(pattern: &str) -> Result<Regex, BadPattern> {
+    Regex::new(pattern).map_err(|error| BadPattern::Syntax {
+        pattern: pattern.to_owned(),
+        reason: error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+    })
+}
+
 fn compiled(patterns: &[String]) -> Result<Vec<Regex>, BadPattern> {
     let compile = |pattern: &String| {
-        let regex = Regex::new(pattern).map_err(|error| BadPattern::Syntax {
-            pattern: pattern.clone(),
-            reason: error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
-        })?;
+        let regex = line_pattern(pattern)?;
         match regex.capture_names().flatten().any(|name| name == "id") {
             true => Ok(regex),
             false => Err(BadPattern::NoId { pattern: pattern.clone() }),

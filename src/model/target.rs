@@ -23,6 +23,12 @@ pub struct Target {
     pub host: String,
     /// The path that answers with success when the target is ready; found out where absent.
     pub ready_path: Option<String>,
+    /// Whether it listens; a worker does not.
+    pub has_listener: bool,
+    /// A line that it writes when it is ready, as a regular expression.
+    pub ready_line: Option<String>,
+    /// A file that it makes when it is ready; `{port}` as in the command.
+    pub ready_file: Option<String>,
     /// How long it may take until it is ready.
     pub ready_timeout: Duration,
     /// Files that it takes away before it exits; `{port}` as in the command, and relative to its

@@ -162,11 +162,14 @@ pub enum Profile {
     Strict,
     /// Behind a load balancer that is told late.
     Kubernetes,
+    /// A target with no listener at all.
+    Worker,
 }
 
 impl Profile {
     /// Every profile, in the order in which they are listed to users.
-    pub const ALL: [Profile; 3] = [Profile::Graceful, Profile::Strict, Profile::Kubernetes];
+    pub const ALL: [Profile; 4] =
+        [Profile::Graceful, Profile::Strict, Profile::Kubernetes, Profile::Worker];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -174,6 +177,7 @@ impl Profile {
             Profile::Graceful => "graceful",
             Profile::Strict => "strict",
             Profile::Kubernetes => "kubernetes",
+            Profile::Worker => "worker",
         }
     }
 
@@ -188,6 +192,10 @@ impl Profile {
             Profile::Kubernetes => {
                 "readiness fails first, new connections are served for the lame-duck window \
                  and then refused; the deadline is the grace period"
+            }
+            Profile::Worker => {
+                "a target with no listener at all (queue consumers, cron-like workers): ready by a \
+                 line or a file; jobs, exit, leftovers"
             }
         }
     }

@@ -114,6 +114,8 @@ pub struct PlanOptions {
     /// Who gets them; where absent the leader, or, where there are several in a trial, in turns
     /// the leader and the group.
     pub signal_to: Option<SignalTo>,
+    /// Whether the target listens; otherwise only what consists of no connection is tried.
+    pub has_listener: bool,
     /// The situations that the trials take turns with; all of them where empty.
     pub situations: Vec<Situation>,
     /// How many connections are in use at the same time.
@@ -135,6 +137,7 @@ impl PlanOptions {
             seed,
             signals: vec![Signal::TERM],
             signal_to: None,
+            has_listener: true,
             situations: Situation::ALL.to_vec(),
             connections: 16,
             arrivals: None,
@@ -166,8 +169,10 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     let visit = round * same(&cells) + same(&cells[..turn]);
     let cell = cells.iter().position(|cell| *cell == its).unwrap_or_default();
     let situation = its.situation;
+    let is_of_worker = situation == Situation::Idle && !options.has_listener;
     let moment = match situation {
-        Situation::Load => {
+        // What a worker is at, its jobs show: so that every moment has its turn.
+        _ if situation == Situation::Load || is_of_worker => {
             let place = stratified(options.seed, cell as u64, visit as u64);
             Moment::Uniform { after: within(options.window, place) }
         }
@@ -201,9 +206,10 @@ fn cells(options: &PlanOptions) -> Vec<Cell> {
     let situations = or_default(&options.situations, &Situation::ALL);
     let has_once = !situations.contains(&Situation::SlowHandler);
     let chosen = ROUND.iter().filter(|(situation, part)| {
-        situations.contains(situation) && (has_once || *part != Part::Once)
+        let is_possible = options.has_listener || !situation.needs_connections();
+        situations.contains(situation) && is_possible && (has_once || *part != Part::Once)
     });
-    chosen
+    let mut cells: Vec<_> = chosen
         .flat_map(|&(situation, part)| match part {
             Part::Signal | Part::Once => {
                 let cell = |signal: &Signal| Cell { situation, part, signal: Some(*signal) };
@@ -211,7 +217,12 @@ fn cells(options: &PlanOptions) -> Vec<Cell> {
             }
             Part::Control => vec![Cell { situation, part, signal: None }],
         })
-        .collect()
+        .collect();
+    if cells.is_empty() {
+        let (situation, part) = (Situation::Idle, Part::Signal);
+        cells.extend(signals.iter().map(|signal| Cell { situation, part, signal: Some(*signal) }));
+    }
+    cells
 }
 
 fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
@@ -286,6 +297,19 @@ mod tests {
         };
         assert_eq!(once(vec![Situation::SecondSignal]), 6);
         assert_eq!(once(vec![Situation::SecondSignal, Situation::SlowHandler]), 0);
+    }
+
+    #[test]
+    fn a_worker_is_met_at_any_moment_and_without_connections() {
+        let options = PlanOptions { has_listener: false, ..PlanOptions::new(1) };
+        let moments: Vec<_> = (1..=8).map(|number| trial(&options, number)).collect();
+        for trial in &moments {
+            assert!(!trial.situation.needs_connections(), "{trial:?}");
+        }
+        let of_idle = moments.iter().filter(|trial| trial.situation == Situation::Idle);
+        let places: std::collections::BTreeSet<_> =
+            of_idle.map(|trial| format!("{:?}", trial.signals[0].moment)).collect();
+        assert!(places.len() > 1 && places.iter().all(|it| it.contains("Uniform")), "{places:?}");
     }
 
     #[test]

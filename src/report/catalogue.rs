@@ -112,6 +112,7 @@ mod tests {
             graceful: Severity::Deny,
             strict: Severity::Deny,
             kubernetes: Severity::Deny,
+            worker: None,
         },
         check: |_| Verdict::inconclusive("not used here"),
     };
@@ -121,6 +122,7 @@ mod tests {
             graceful: Severity::Warn,
             strict: Severity::Deny,
             kubernetes: Severity::Warn,
+            worker: Some(Severity::Warn),
         },
         ..SAMPLE
     };

@@ -19,9 +19,9 @@ use crate::observe::unix_sockets;
 use super::tree::{Family, absolute, socket_inodes};
 
 /// The times of files come from a clock that ticks this often at least (CONFIG_HZ).
-const FILE_CLOCK_TICK: Duration = Duration::from_millis(11);
+pub(super) const FILE_CLOCK_TICK: Duration = Duration::from_millis(11);
 /// Where pid files usually are, besides where the command says.
-const USUAL_PLACES: [&str; 7] = [".", "tmp", "tmp/pids", "run", "/run", "/var/run", "/tmp"];
+const USUAL_PLACES: [&str; 6] = ["tmp", "tmp/pids", "run", "/run", "/var/run", "/tmp"];
 /// A pid file is not longer than this.
 const PID_FILE_BYTES_MAX: u64 = 64;
 
@@ -44,8 +44,8 @@ type FileId = (u64, u64);
 impl OwnFiles {
     /// To be asked for before the target is started on this port.
     pub fn before_launch(target: &Target, port: u16) -> Self {
-        let here = target.cwd.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default();
-        let placed = |text: &str| here.join(text.replace("{port}", &port.to_string()));
+        let here = folder_of(target);
+        let placed = |text: &str| placed(target, text, port);
         let is_absent = |path: &PathBuf| path.symlink_metadata().is_err();
         let declared = target.leaves_no.iter().map(|path| placed(path)).filter(is_absent);
         let words = target.command.iter().chain(target.env.iter().map(|(_, value)| value));
@@ -57,7 +57,10 @@ impl OwnFiles {
             sockets: BTreeMap::new(),
             locked: BTreeSet::new(),
             declared: declared.collect(),
-            places: places.chain(USUAL_PLACES.map(|place| here.join(place))).collect(),
+            places: places
+                .chain(USUAL_PLACES.map(|it| here.join(it)))
+                .chain([here.clone()])
+                .collect(),
         }
     }
 
@@ -127,6 +130,16 @@ impl OwnFiles {
         let born = file.created().or_else(|_| file.modified()).ok()?;
         (born + FILE_CLOCK_TICK >= self.since).then_some(file)
     }
+}
+
+/// The directory that a target is started in.
+fn folder_of(target: &Target) -> PathBuf {
+    target.cwd.clone().or_else(|| std::env::current_dir().ok()).unwrap_or_default()
+}
+
+/// A path of the user's, as a target with this port has it.
+pub fn placed(target: &Target, path: &str, port: u16) -> PathBuf {
+    folder_of(target).join(path.replace("{port}", &port.to_string()))
 }
 
 /// What a file is by the usual names.
@@ -223,9 +236,8 @@ mod tests {
         write("data", &own_pid);
         write("log.pid", "what is this");
         let found = there(&files, folder.path());
-        let wanted = [("deep/own.pid", FileKind::Pid), ("./own.lock", FileKind::Lock)];
+        let wanted = [("deep/own.pid", FileKind::Pid), ("own.lock", FileKind::Lock)];
         let names: BTreeSet<_> = found.iter().map(|(name, kind)| (&**name, *kind)).collect();
-        let wanted = wanted.map(|(name, kind)| (name.trim_start_matches("./"), kind));
         assert_eq!(names, wanted.into());
         files.clear(&own());
         assert_eq!(there(&files, folder.path()), []);

@@ -1,5 +1,6 @@
 //! The target as a set of processes: starting it, finding it, signalling it, cleaning up after it.
 
+pub mod announce;
 pub mod cgroup;
 pub mod files;
 pub mod hold;

@@ -6,8 +6,10 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use regex::Regex;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::sync::watch;
 
 use crate::model::event::{EventKind, Stream};
 use crate::model::ledger::JobLines;
@@ -28,6 +30,8 @@ pub struct Output {
     recorder: Recorder,
     jobs: Arc<JobLines>,
     counts: Rc<RefCell<Counts>>,
+    /// The line that says that the target is ready, and whether it was read.
+    ready: Option<(Rc<Regex>, watch::Sender<bool>)>,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +46,13 @@ struct Counts {
 impl Output {
     /// Takes lines down in `recorder`; those of jobs are kept even when the target writes many.
     pub fn new(recorder: Recorder, jobs: Arc<JobLines>) -> Self {
-        Self { recorder, jobs, counts: Rc::default() }
+        Self { recorder, jobs, counts: Rc::default(), ready: None }
+    }
+
+    /// The same, which tells whether a line was read that matches.
+    pub fn telling(self, line: Regex) -> (Self, watch::Receiver<bool>) {
+        let (tell, told) = watch::channel(false);
+        (Self { ready: Some((Rc::new(line), tell)), ..self }, told)
     }
 
     /// Reads a pipe of the target's to its end.
@@ -96,6 +106,9 @@ impl Output {
             counts.last.pop_front();
         }
         counts.last.push_back(line.clone());
+        if let Some((_, tell)) = self.ready.as_ref().filter(|(ready, _)| ready.is_match(&line)) {
+            tell.send_replace(true);
+        }
         let is_job = self.jobs.matches(&line);
         let (count, max) = match is_job {
             true => (&mut counts.job_lines, JOB_LINES_MAX),

@@ -117,6 +117,18 @@ pub enum NotReady {
         /// The port.
         port: u16,
     },
+    /// It has not written the line that says that it is ready.
+    #[error("it wrote no line that matches {pattern:?}")]
+    NoLine {
+        /// The pattern.
+        pattern: String,
+    },
+    /// It has not made the file that says that it is ready.
+    #[error("it made no file {}", path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// None of its processes is left.
     #[error("it ended")]
     Gone,

@@ -143,7 +143,7 @@ impl<'a> Course<'a> {
 
     /// From the situation to the end of the followed process, or to its deadline.
     async fn follow(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
-        if self.trial.situation != Situation::Load {
+        if self.planned_after().is_none() {
             self.note_dispositions();
         }
         let followed = self.followed.clone();
@@ -207,18 +207,25 @@ impl<'a> Course<'a> {
         if self.trial.situation == Situation::Idle {
             sleep(QUIET).await;
         }
+        let mut at = None;
         if let Scene::There(_) = scene {
-            self.recorder.record(EventKind::SituationReached);
+            let reached = self.recorder.record(EventKind::SituationReached);
+            at = self.planned_after().map(|after| reached + after);
         }
-        Ok((None, scene))
+        Ok((at, scene))
+    }
+
+    /// How long after its beginning the signal is planned, where that is by the clock.
+    fn planned_after(&self) -> Option<Duration> {
+        match self.trial.signals.first()?.moment {
+            Moment::Uniform { after } => Some(after),
+            _ => None,
+        }
     }
 
     /// Begins the load; the instant of its signal.
     fn begin_load(&mut self) -> Nanos {
-        let after = match self.trial.signals.first().map(|planned| planned.moment) {
-            Some(Moment::Uniform { after }) => after,
-            _ => Duration::ZERO,
-        };
+        let after = self.planned_after().unwrap_or_default();
         let mut shape = self.trial.load.clone();
         if let Some(parallelism) = self.subject.parallelism {
             shape.connections = parallelism.min(shape.connections);

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, Stream};
+use crate::model::ledger::line_pattern;
 use crate::model::target::LastWords;
 use crate::observe::recorder::Recorder;
-use crate::target::files::OwnFiles;
+use crate::target::announce::{Announcement, AwaitedLine};
+use crate::target::files::{OwnFiles, placed};
 use crate::target::launch::{Launched, launch};
 use crate::target::output::Output;
 use crate::target::port::{PortLease, is_served, is_taken};
@@ -34,6 +36,7 @@ pub(super) struct Started {
     /// The unix socket that it is to listen on.
     socket: Option<PathBuf>,
     pub(super) files: OwnFiles,
+    announcement: Announcement,
     guarded: Vec<u32>,
     command: String,
 }
@@ -62,7 +65,8 @@ pub(super) fn start(
     }
     let files = OwnFiles::before_launch(&subject.target, port);
     let marker = format!("{}-{port}", subject.run_id);
-    let output = Output::new(recorder.clone(), subject.job_lines.clone());
+    let since = SystemTime::now();
+    let (output, line) = output(subject, recorder)?;
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
     let pid = launched.leader().pid;
     subject.guard.launched(pid);
@@ -71,9 +75,22 @@ pub(super) fn start(
     let mut readers = JoinSet::new();
     readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
+    let file = subject.target.ready_file.as_ref().map(|path| placed(&subject.target, path, port));
+    let announcement = Announcement { line, file, since };
     let guard = subject.guard.clone();
     let guarded = vec![pid];
-    Ok(Started { guard, launched, output, readers, lease, socket, files, guarded, command })
+    Ok(Started {
+        guard,
+        launched,
+        output,
+        readers,
+        lease,
+        socket,
+        files,
+        announcement,
+        guarded,
+        command,
+    })
 }
 
 impl Drop for Started {
@@ -96,9 +113,17 @@ impl Started {
     ) -> Result<Found, TrialError> {
         let (port, socket) = self.place(subject);
         let search = search(subject, port, socket.as_deref());
+        let until = Instant::now() + search.limit;
+        let family = self.launched.family();
+        let become_ready = async {
+            let nowhere = Found { address: None, owner: None };
+            let listens = subject.target.has_listener;
+            let found = if listens { ready(&search, family).await? } else { nowhere };
+            self.announcement.come(until, family).await.map(|()| found)
+        };
         let outcome = tokio::select! {
             biased;
-            found = ready(&search, self.launched.family()) => found,
+            found = become_ready => found,
             () = interrupt.wait() => return Err(TrialError::Interrupted),
         };
         match outcome {
@@ -191,6 +216,17 @@ impl Started {
         let last = LastWords { exit, lines: self.output.last_lines() };
         TrialError::Ended { command: self.command.clone(), when, last }
     }
+}
+
+/// What reads the target's output, and the line by which it says that it is ready.
+fn output(
+    subject: &Subject,
+    recorder: &Recorder,
+) -> Result<(Output, Option<AwaitedLine>), TrialError> {
+    let output = Output::new(recorder.clone(), subject.job_lines.clone());
+    let Some(pattern) = &subject.target.ready_line else { return Ok((output, None)) };
+    let (output, told) = output.telling(line_pattern(pattern)?);
+    Ok((output, Some((pattern.clone(), told))))
 }
 
 /// Whether a path has the number in it, not as a part of a longer one.

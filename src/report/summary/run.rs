@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::invariants::BOTH_SIGNALS;
+use crate::invariants::{BOTH_SIGNALS, NO_LISTENER};
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
     Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
@@ -150,7 +150,9 @@ fn merged(
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
     let not_applicable = number(VerdictName::NotApplicable);
-    let without = occasions.without(id);
+    let is_worker = !shown.is_empty()
+        && shown.iter().all(|shown| shown.reason.as_deref() == Some(NO_LISTENER));
+    let without = occasions.without(id).filter(|_| !is_worker);
     let excused = shown.iter().any(|shown| shown.excused);
     let verdict = match () {
         () if violated > 0 => VerdictName::Violated,
