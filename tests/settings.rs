@@ -575,7 +575,7 @@ fn messages_about_options() {
     insta::assert_snapshot!(error("--seed 9f31c2"), @r#"error: invalid value '9f31c2' for '--seed <SEED>': "9f31c2" is no seed: use up to 64 bits, such as 1337 or 0x9f31c2"#);
     insta::assert_snapshot!(error("--signal TERM,KILL"), @"error: invalid value 'KILL' for '--signal <TERM,INT>': no program can handle SIGKILL: use TERM, INT or another");
     insta::assert_snapshot!(error("--signal-to child"), @r#"error: invalid value 'child' for '--signal-to <WHOM>': "child" gets no signal: use leader, listener or group"#);
-    insta::assert_snapshot!(error("--profile stict"), @r#"error: invalid value 'stict' for '--profile <NAME>': "stict" is no profile: use graceful, strict, kubernetes"#);
+    insta::assert_snapshot!(error("--profile stict"), @r#"error: invalid value 'stict' for '--profile <NAME>': "stict" is no profile: use graceful, strict, kubernetes, worker"#);
     insta::assert_snapshot!(error("--situation laod"), @r#"error: invalid value 'laod' for '--situation <NAME>': no situation is called "laod"; did you mean "load"?"#);
     insta::assert_snapshot!(error("--path orders"), @r#"error: invalid value 'orders' for '--path <PATH>': "orders" is no path: begin it with /, as in /orders or 'POST /orders'"#);
     insta::assert_snapshot!(error("--path /a#b"), @"error: invalid value '/a#b' for '--path <PATH>': a path can't hold '#': percent-encode it");
@@ -657,7 +657,7 @@ fn messages_about_the_file() {
     insta::assert_snapshot!(file_error("[writes]\nx = 1"), @r#"DIR/shutdown-check.toml:1: unknown key "writes"; the nearest is "rate": see `shutdown-check schema config`"#);
     insta::assert_snapshot!(file_error("[levels]\nin-flight-request-complete = 'deny'"), @r#"DIR/shutdown-check.toml:2: no invariant is called "in-flight-request-complete"; did you mean "in-flight-requests-complete"?"#);
     insta::assert_snapshot!(file_error("[levels]\nin-flight-requests-complete = 'denied'"), @r#"DIR/shutdown-check.toml:2: in-flight-requests-complete: "denied" is not possible here: use allow or warn or deny"#);
-    insta::assert_snapshot!(file_error("profile = 'stict'"), @r#"DIR/shutdown-check.toml:1: profile: "stict" is not possible here: use graceful or strict or kubernetes"#);
+    insta::assert_snapshot!(file_error("profile = 'stict'"), @r#"DIR/shutdown-check.toml:1: profile: "stict" is not possible here: use graceful or strict or kubernetes or worker"#);
     insta::assert_snapshot!(file_error("deadline = 30"), @r#"DIR/shutdown-check.toml:1: deadline: "30" is no length of time: write 30s or 500ms"#);
     insta::assert_snapshot!(file_error("deadline = '0s'"), @"DIR/shutdown-check.toml:1: deadline: it must be longer than zero");
     insta::assert_snapshot!(file_error("deadline = true"), @r#"DIR/shutdown-check.toml:1: deadline: expected a length of time such as "30s", found boolean `true`"#);

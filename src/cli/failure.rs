@@ -100,9 +100,8 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
             return format!("name that port (--port {port}), or none, to have it found").into();
         }
         TrialError::NotReady { reason: NotReady::NeverListened { .. }, .. } => {
-            "it is given a port in PORT and for {port} in its arguments; name a fixed\n  one with \
-             --port, or give it longer (--ready-timeout); one that has no listener at all is\n  a \
-             worker (--profile worker --ready-line REGEX)"
+            "it is given a port in PORT and for {port}: name a fixed one (--port), give it longer\n  \
+             (--ready-timeout), or say that it has no listener at all (--profile worker)"
         }
         TrialError::NotReady { reason: NotReady::NotHttp { .. }, .. } => {
             "only servers that speak HTTP/1.1 can be loaded; name the right port (--port)"

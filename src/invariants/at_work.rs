@@ -124,7 +124,7 @@ mod tests {
     fn death_at_work_is_no_handling_and_death_at_rest_shows_nothing() {
         let died = || worker().exit_signal(2, Signal::TERM);
         let message = violated(verdict(died())).remove(0).message;
-        assert!(message.starts_with("SIGTERM ended process 123 after 2.00 ms with 1 job at work"));
+        assert!(message.starts_with("SIGTERM ended process 123 after 2.0 ms with 1 job at work"));
         violated(verdict(died().event(-20, seen(Disposition::Default))));
         inconclusive(verdict(died().event(-20, seen(Disposition::Caught))));
         inconclusive(verdict(died().line(-9, "job id=7 finished")));

@@ -387,12 +387,6 @@ impl History {
         })
     }
 
-    /// Whether the target listens; one that is a worker does not.
-    pub fn has_listener(&self) -> bool {
-        let is_worker = |kind: &EventKind| matches!(kind, EventKind::Ready { address: None, .. });
-        self.first(is_worker).is_none()
-    }
-
     /// How long the target was held still after the signal.
     pub fn pause(&self) -> Option<Duration> {
         let signal = self.signal.filter(|signal| signal.felt > signal.bracket.after)?;

@@ -25,3 +25,4 @@ pub mod target;
 pub mod time;
 pub mod verdict;
 mod well_formed;
+mod worker;

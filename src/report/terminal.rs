@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anstyle::{AnsiColor, Style as Ansi};
 
 use crate::model::run::{Levels, RunReport};
-use crate::model::verdict::VerdictName;
+use crate::model::verdict::{Profile, VerdictName};
 
 use super::numbers::{counted, grouped, time};
 use super::phrases::{command, sentence};
@@ -117,6 +117,7 @@ impl Page<'_> {
         profile.extend(is_run.then(|| format!("seed {}", report.seed)));
         let situations: BTreeSet<_> = report.trials.iter().map(|trial| trial.situation).collect();
         let number = grouped(report.trials.len() as u64);
+        let is_worker = report.profile == Profile::Worker;
         let not_counted = report.trials.iter().filter(|trial| trial.missed.is_some()).count();
         let not_counted = (not_counted > 0).then(|| format!("{not_counted} of them not counted"));
         let trials = [
@@ -126,7 +127,7 @@ impl Page<'_> {
             }),
             not_counted,
             Some(counted(situations.len() as u64, "situation", "situations")),
-            (!report.trials.is_empty()).then(|| match report.levels {
+            (!report.trials.is_empty() && !is_worker).then(|| match report.levels {
                 Levels::Kernel => "levels from the kernel".into(),
                 Levels::Inferred => "levels inferred from time".into(),
             }),
@@ -135,7 +136,7 @@ impl Page<'_> {
         [
             self.labelled("target", &target),
             self.labelled("profile", &profile.join(" · ")),
-            self.labelled("requests", &self.requests()),
+            if is_worker { String::new() } else { self.labelled("requests", &self.requests()) },
             self.labelled("trials", &trials.join(" · ")),
             "\n".into(),
         ]
