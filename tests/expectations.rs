@@ -64,7 +64,7 @@ const LAME_DUCK: &[&str] = &[
 /// The same, with a server that was not told.
 const NO_LAME_DUCK: &[&str] =
     &["--deadline", "8s", "--profile", "kubernetes", "--ready-url", "/health", "--lame-duck", "2s"];
-/// On a unix socket, with a pid file. `lost` and the like need the kernel's view, which there is none of.
+/// On a unix socket, with a pid file.
 const UNIX: &[&str] = &[
     "--deadline",
     "4s",
@@ -134,10 +134,6 @@ expectations! {
         "serves-through-lame-duck"
     ], exit 1;
     correct_on_a_unix_socket: "correct", UNIX => [], exit 0;
-    default_dies_on_a_unix_socket: "default-dies", UNIX => [
-        "signal-is-handled", "in-flight-requests-complete", "responses-are-whole",
-        "jobs-finish", "exit-status-is-clean", "nothing-is-left-behind"
-    ], exit 1;
     leaves_unix_socket: "leaves-unix-socket", UNIX => ["nothing-is-left-behind"], exit 1;
     leaves_pid_file: "leaves-pid-file", USUAL => ["nothing-is-left-behind"], exit 1;
     waits_for_job_for_ever: "waits-for-job-for-ever", USUAL => [

@@ -364,6 +364,24 @@ fn a_unix_socket_is_a_url_as_well() {
 }
 
 #[test]
+fn a_worker_says_itself_that_it_is_ready() {
+    let worker = run("--profile worker --ready-line ^up$ --leaves-no a.pid --leaves-no b.lock");
+    let target = worker.target();
+    assert!(!target.has_listener && !worker.plan_options(1).has_listener);
+    assert_eq!(target.ready_line.as_deref(), Some("^up$"));
+    assert_eq!(target.leaves_no, ["a.pid", "b.lock"]);
+    let user = User::new().file(
+        "profile = 'worker'\nready-file = 'up-{port}'\nleaves-no = 'a.pid'\n[jobs]\n\
+         start = '(?P<id>x)'\nfinish = '(?P<id>y)'",
+    );
+    let target = user.run("").target();
+    assert_eq!(target.ready_file.as_deref(), Some("up-{port}"));
+    assert_eq!(target.leaves_no, ["a.pid"]);
+    let server = run("--ready-line up --ready-url /ready").target();
+    assert!(server.has_listener && server.ready_line.is_some() && server.ready_path.is_some());
+}
+
+#[test]
 fn readiness_is_a_path_on_the_same_host() {
     let ready = |line: &str| run(line).ready_path;
     assert_eq!(ready(""), None);
@@ -596,6 +614,19 @@ fn messages_about_settings() {
     trials that share unix:/run/x.sock can't run at the same time
       leave out --parallel, or put {port} into the path, which is another number in each trial
     ");
+    insta::assert_snapshot!(error("--profile worker"), @"
+    nothing says when a worker is ready
+      name the line that it writes then (--ready-line REGEX), or the file that it makes (--ready-file)
+    ");
+    insta::assert_snapshot!(error("--profile worker --ready-line x --path /a"), @"
+    --path: a worker has no listener that this could be about
+      leave it out, or use another profile than worker
+    ");
+    insta::assert_snapshot!(error("--profile worker --ready-line x --situation load"), @"
+    --situation with connections: a worker has no listener that this could be about
+      leave it out, or use another profile than worker
+    ");
+    insta::assert_snapshot!(error("--ready-line ("), @r#"can't look for --ready-line: "(" is no regular expression: error: unclosed group"#);
     insta::assert_snapshot!(error("--url http://127.0.0.1:99999/"), @r#"can't use the URL "http://127.0.0.1:99999/": "99999" is no port: use 1 to 65535, or {port}"#);
     insta::assert_snapshot!(error("--url http://127.0.0.1:80 --ready-url http://[::1]:80/r"), @r#"can't use the URL "http://[::1]:80/r": readiness is asked for where the target listens: give a path alone"#);
     insta::assert_snapshot!(error("--port 80 --ready-url http://127.0.0.1:81/r"), @r#"can't use the URL "http://127.0.0.1:81/r": readiness is asked for where the target listens: give a path alone"#);

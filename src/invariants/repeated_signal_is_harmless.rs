@@ -39,7 +39,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
             signal to compare with (--situation slow-handler,second-signal)",
     counts: Counts::TRIALS,
     occasions: &[Situation::SecondSignal, Situation::SignalBurst, Situation::MixedSignals],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

@@ -41,7 +41,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a signal while the target starts, in the situation startup",
     counts: Counts::TRIALS,
     occasions: &[Situation::Startup],
-    severity: Severities::WARN,
+    severity: Severities::WARN.of_servers(),
     check: |history| given_signal(history, check),
 };
 

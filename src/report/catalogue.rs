@@ -11,7 +11,7 @@ const WIDTH: usize = 80;
 /// What an invariant means, why it matters, and how servers get it wrong and right.
 pub fn explain(invariant: &Invariant) -> String {
     let severities = Profile::ALL
-        .map(|profile| format!("{} in {profile}", invariant.severity.under(profile)))
+        .map(|profile| format!("{} in {profile}", level(invariant, profile)))
         .join(", ");
     let parts = [
         ("Definition", invariant.fails_when),
@@ -32,6 +32,14 @@ pub fn explain(invariant: &Invariant) -> String {
     text
 }
 
+/// What a violation does under a profile, where there can be one.
+fn level(invariant: &Invariant, profile: Profile) -> String {
+    match profile {
+        Profile::Worker if invariant.needs_listener() => "–".into(),
+        _ => invariant.severity.under(profile).to_string(),
+    }
+}
+
 /// What there is: invariants with their severity by profile, situations, profiles.
 pub fn list(invariants: &[&Invariant]) -> String {
     let parts = [list_invariants(invariants), list_situations(), list_profiles()].join("\n");
@@ -47,7 +55,7 @@ pub fn list_invariants(invariants: &[&Invariant]) -> String {
     };
     let mut text = line("invariants", cells(&|profile| profile.to_string()));
     for invariant in invariants {
-        let severities = cells(&|profile| invariant.severity.under(profile).to_string());
+        let severities = cells(&|profile| level(invariant, profile));
         text.push_str(&line(invariant.id, severities));
     }
     text

@@ -94,14 +94,12 @@ impl OwnFiles {
         all.into_iter().collect()
     }
 
-    /// Takes away what would keep the next start from starting. What the user named stays: whatever
-    /// that is, it is not the harness's.
+    /// Takes them away, as it was before the launch: they would keep the next start from starting, or
+    /// seem to be somebody else's in the next trial.
     pub fn clear(&self, family: &Family) {
-        for (path, kind) in self.there(family) {
-            if kind != FileKind::Declared {
-                // Where it may not be removed, the next start says so.
-                let _ = fs::remove_file(path);
-            }
+        for (path, _) in self.there(family) {
+            // Where it may not be removed, the next start says so.
+            let _ = fs::remove_file(path);
         }
     }
 
@@ -265,6 +263,6 @@ mod tests {
         fs::write(folder.path().join("own-9"), "").unwrap();
         assert_eq!(there(&files, folder.path()), [("own-9".into(), FileKind::Declared)]);
         files.clear(&own());
-        assert!(folder.path().join("own-9").exists(), "it is the user's to remove");
+        assert!(!folder.path().join("own-9").exists() && folder.path().join("before").exists());
     }
 }
