@@ -118,6 +118,32 @@ fn a_target_that_never_listens() {
 }
 
 #[test]
+fn a_target_that_never_says_that_it_is_ready() {
+    let words = ["/bin/sh", "-c", "echo reading; exec sleep 600"];
+    let line = ["--profile", "worker", "--ready-line", "^ready$", "--ready-timeout", "300ms"];
+    let run = |options: &[&str]| {
+        User::new().run(&[&["--trials", "1"], options, &["--"], &words].concat())
+    };
+    let ended = run(&line);
+    ended.refuses(4, &["never became ready", "no line that matches \"^ready$\"", "held back"]);
+    let file = ["--profile", "worker", "--ready-file", "up", "--ready-timeout", "300ms"];
+    run(&file).refuses(4, &["never became ready", "it made no file", "--ready-timeout"]);
+}
+
+#[test]
+fn a_unix_socket_that_nobody_or_another_program_listens_on() {
+    let user = User::new();
+    let path = user.path("x.sock").display().to_string();
+    let url = format!("unix:{path}");
+    let options = ["--url", &url, "--ready-timeout", "300ms"];
+    let ended = user.check(&options, &["/bin/sh", "-c", "exec sleep 600"]);
+    ended.refuses(4, &["never became ready", &format!("nobody listens on {url}")]);
+    let _taken = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let ended = user.check(&options, &["/bin/sh", "-c", "exec sleep 600"]);
+    ended.refuses(4, &[&format!("{url} is taken by another program"), "{port}.sock"]);
+}
+
+#[test]
 fn a_target_that_listens_elsewhere() {
     let (named, actual) = (fixed_port().to_string(), fixed_port());
     let listen = format!("127.0.0.1:{actual}");

@@ -123,7 +123,7 @@ pub struct RunArgs {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Target")]
 pub struct StartArgs {
-    /// Where it listens, and what to ask for
+    /// Where it listens: http://… or unix:/…
     #[arg(long, value_name = "URL", conflicts_with = "port")]
     pub url: Option<String>,
     /// Its port, if it can't be told another one

@@ -89,7 +89,7 @@ impl OwnFiles {
         let mut all: BTreeMap<PathBuf, FileKind> = BTreeMap::new();
         let declared = self.declared.iter().filter(|path| path.symlink_metadata().is_ok());
         all.extend(declared.map(|path| (path.clone(), FileKind::Declared)));
-        all.extend(self.with_pids(&family.pids()));
+        all.extend(self.with_pids(family));
         all.extend(sockets.map(|(path, _)| (path.clone(), FileKind::Socket)));
         all.into_iter().collect()
     }
@@ -104,7 +104,7 @@ impl OwnFiles {
     }
 
     /// Pid and lock files that name one of these processes.
-    fn with_pids(&self, pids: &BTreeSet<u32>) -> Vec<(PathBuf, FileKind)> {
+    fn with_pids(&self, family: &Family) -> Vec<(PathBuf, FileKind)> {
         let mut found: BTreeMap<FileId, (PathBuf, FileKind)> = BTreeMap::new();
         for place in &self.places {
             for entry in fs::read_dir(place).into_iter().flatten().flatten() {
@@ -113,7 +113,7 @@ impl OwnFiles {
                 let Some(file) = self.new_file(&path).filter(Metadata::is_file) else { continue };
                 // The kernel frees such a lock with its owner, and to remove its file is a race.
                 let is_freed = kind == FileKind::Lock && self.locked.contains(&file.ino());
-                if !is_freed && number_in(&path).is_some_and(|pid| pids.contains(&pid)) {
+                if !is_freed && number_in(&path).is_some_and(|pid| family.had(pid)) {
                     found.insert((file.dev(), file.ino()), (path, kind));
                 }
             }

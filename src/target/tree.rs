@@ -63,9 +63,11 @@ impl Family {
         self.group.as_ref()
     }
 
-    /// The numbers of all that were ever seen to belong to it.
-    pub fn pids(&self) -> BTreeSet<u32> {
-        self.known.iter().map(|id| id.pid).collect()
+    /// Whether the number is one of those that were ever seen to belong to it, and is nobody else's by
+    /// now.
+    pub fn had(&self, pid: u32) -> bool {
+        self.known.iter().any(|id| id.pid == pid)
+            && process_id(pid).is_none_or(|now| self.known.contains(&now))
     }
 
     /// Looks who belongs to it now, and remembers them.

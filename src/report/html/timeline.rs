@@ -287,6 +287,9 @@ impl<'h> Sketch<'h> {
                 EventKind::PortLeft { address } => {
                     ("left behind", "lost", "✗", format!("{address} takes connections"))
                 }
+                EventKind::FileLeft { path, .. } => {
+                    ("left behind", "lost", "✗", clean(&path.display().to_string()))
+                }
                 EventKind::Held { .. } => ("target", "end", "●", "held still".into()),
                 EventKind::Thawed => ("target", "end", "●", "let go on".into()),
                 _ => continue,
