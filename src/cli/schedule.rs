@@ -90,7 +90,12 @@ impl<'a> Schedule<'a> {
         workers: usize,
         interrupt: &'a Interrupt,
     ) -> Self {
-        let (state, freed) = (Mutex::default(), Condvar::new());
+        // What a unix socket never shows is known before the first trial. Without a listener nothing of
+        // that kind is planned.
+        let chosen = options.situations.iter().filter(|_| occasion.address.is_some());
+        let lacking = chosen.filter_map(|it| Some((*it, occasion.lacks(*it).err()?)));
+        let state = State { unreachable: lacking.collect(), ..State::default() };
+        let (state, freed) = (Mutex::new(state), Condvar::new());
         Self { options, extent, begun, occasion, workers, interrupt, state, freed }
     }
 

@@ -23,6 +23,9 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const EAGER: Duration = Duration::from_millis(20);
 /// A unix socket is taken for the target's only if it listens on no port so long after that.
 const ONLY_UNIX_AFTER: Duration = Duration::from_millis(250);
+/// The same limit for a unix socket that was only found: it may be for something else than HTTP,
+/// while the server still starts.
+const SOCKET_LIMIT: Duration = Duration::from_secs(1);
 /// The pause of an eager search.
 const EAGER_PAUSE: Duration = Duration::from_micros(200);
 
@@ -227,7 +230,7 @@ async fn answering_socket(
     let mut last = NotReady::NeverListened { others: Vec::new() };
     for (owner, path) in held_sockets(family) {
         let address = ServerAddress::Unix(path);
-        match answers(&address, search.ready_path, patience).await {
+        match answers(&address, search.ready_path, patience.min(SOCKET_LIMIT)).await {
             Ok(()) => return Ok(Found { address: Some(address), owner: Some(owner) }),
             Err(error) => last = error,
         }
