@@ -88,14 +88,9 @@ const ONLY_TERM: &[&str] = &[
     "--situation",
     "idle,idle-keepalive,fresh,stalled-reader,stalled-sender,startup,second-signal,signal-burst",
 ];
-const BOTH_SIGNALS: &[&str] = &[
-    "--deadline",
-    "4s",
-    "--signal",
-    "TERM,INT",
-    "--situation",
-    "load,slow-handler,streaming,idle",
-];
+/// Without the situations in which a server that dies at once may or may not lose something more.
+const BOTH_SIGNALS: &[&str] =
+    &["--deadline", "4s", "--signal", "TERM,INT", "--situation", "slow-handler,streaming,idle"];
 const AGAIN: &[&str] = &[
     "--deadline",
     "4s",
@@ -289,13 +284,22 @@ fn meets_expectation(test: &str) {
     let number = ["--trials", &*round];
     let options = [if given { &[][..] } else { &number[..] }, expected.options].concat();
     let (report, code) = check(&options, &[TOOL, "fixture", expected.fixture]);
-    let found: BTreeSet<&str> = with_verdict(&report, "violated").collect();
     let wanted: BTreeSet<&str> = expected.violated.iter().copied().collect();
+    let found = with_verdict(&report, "violated");
+    let found: BTreeSet<&str> =
+        found.filter(|id| wanted.contains(id) || !may_be_violated_too(id, &wanted)).collect();
     assert_eq!(found, wanted, "{test}: {}", evidence(&report));
     let undecided =
         with_verdict(&report, "inconclusive").filter(|id| !may_be_undecided(id, &wanted));
     assert_eq!(undecided.collect::<Vec<_>>(), Vec::<&str>::new(), "{test}");
     assert_eq!(code, expected.exit_code, "{test}");
+}
+
+/// Whether it is chance that such a server violates this: who connects while the kernel ends a
+/// process may be lost with it.
+fn may_be_violated_too(id: &str, violated: &BTreeSet<&str>) -> bool {
+    let dies_at_once = ["signal-is-handled", "in-flight-requests-complete"];
+    id == "late-requests-are-not-swallowed" && dies_at_once.iter().all(|id| violated.contains(id))
 }
 
 /// Whether a run over such a server may leave this undecided.

@@ -10,7 +10,7 @@ use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_up, time};
-use super::phrases::{command, figures, mark, sentence, with};
+use super::phrases::{command, figures, mark, sent, sentence, with};
 use super::text::clean;
 
 mod figure;
@@ -224,12 +224,11 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
 }
 
 fn shown_in(trial: &TrialReport) -> String {
-    let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
     let mut parts = vec![
         format!("trial {}, the smallest that shows it", trial.number),
         trial.situation.name().to_owned(),
         trial.moment.clone(),
-        signals.join(" + "),
+        sent(trial),
         counted(trial.requests.into(), "request", "requests"),
     ];
     parts.retain(|part| !part.is_empty());
@@ -301,7 +300,6 @@ fn unreached(report: &RunReport) -> Vec<(String, String)> {
 
 fn trial_row(trial: &TrialReport) -> TrialRow {
     let after = |ms: Option<f64>| ms.map_or_else(|| "–".into(), time);
-    let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
     let exit = trial.exit.as_ref().map_or_else(
         || "–".to_owned(),
         |exit| {
@@ -317,7 +315,7 @@ fn trial_row(trial: &TrialReport) -> TrialRow {
         number: trial.number,
         situation: trial.situation.name(),
         moment: trial.moment.clone(),
-        signals: if trial.control { "control".into() } else { signals.join(" + ") },
+        signals: if trial.control { "control".into() } else { sent(trial) },
         mood: match trial.verdict {
             _ if trial.missed.is_some() => "none",
             verdict => mood_of(verdict, Severity::Deny),

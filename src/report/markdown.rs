@@ -14,6 +14,9 @@ const TOLD: usize = 3;
 pub fn render(report: &RunReport) -> String {
     let mut text = format!("## shutdown-check: {}\n\n", escaped(&sentence(report)));
     text.push_str(&facts(report));
+    for note in &report.notes {
+        text.push_str(&format!("\n> {}\n", escaped(note)));
+    }
     for level in [Severity::Deny, Severity::Warn] {
         for invariant in with(report, level, VerdictName::Violated) {
             text.push_str(&failure(invariant));

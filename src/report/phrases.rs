@@ -1,7 +1,7 @@
 //! What every format for people says alike: the verdict in a sentence, an invariant's figures.
 
 use crate::invariants::{self, Counts};
-use crate::model::run::{InvariantReport, RunReport};
+use crate::model::run::{InvariantReport, RunReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_down, percent_up};
@@ -64,13 +64,23 @@ pub(super) fn figures(invariant: &InvariantReport) -> String {
                 grouped(invariant.violations),
                 failed_word(counts, invariant.exercised)
             );
+            let with = invariant.rate_signal.map_or_else(String::new, |it| format!("{it}: "));
             match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
                 (Some(lower), Some(upper)) => {
-                    format!("{failed}, {}–{} %", percent_down(lower), percent_up(upper))
+                    format!("{failed}, {with}{}–{} %", percent_down(lower), percent_up(upper))
                 }
                 _ => failed,
             }
         }
+    }
+}
+
+/// The signals that a trial sent: of many, how many there were.
+pub(super) fn sent(trial: &TrialReport) -> String {
+    let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
+    match &signals[..] {
+        [first, _, _, ..] => format!("{} × {first}", signals.len()),
+        few => few.join("+"),
     }
 }
 

@@ -96,9 +96,11 @@ pub fn send_from_thread(
         let _ = tell.send(sent);
         let Some(first) = first else { return };
         std::thread::scope(|scope| {
-            // Of its own, as the watch sleeps for longer than some of them wait.
-            let thread = std::thread::Builder::new().name("signals".into());
-            let _ = thread.spawn_scoped(scope, || send_later(&order, &recorder, first));
+            if !order.later.is_empty() {
+                // Of its own, as the watch sleeps for longer than some of them wait.
+                let thread = std::thread::Builder::new().name("signals".into());
+                let _ = thread.spawn_scoped(scope, || send_later(&order, &recorder, first));
+            }
             if let (Some(watch), Some(server)) = (watch, order.server) {
                 watch_listener(&order, &recorder, (watch, server));
             }
@@ -143,9 +145,6 @@ fn send(
 /// Sends what follows the first signal, each its gap after the one before it, until the target has
 /// ended or the trial is over.
 fn send_later(order: &Order, recorder: &Recorder, first: Nanos) {
-    if order.later.is_empty() {
-        return;
-    }
     wake_exactly();
     let Some(mut last) = felt(order, first) else { return };
     for Later { signal, gap } in &order.later {

@@ -150,8 +150,8 @@ fn merged(
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
     let not_applicable = number(VerdictName::NotApplicable);
-    let is_worker = !shown.is_empty()
-        && shown.iter().all(|shown| shown.reason.as_deref() == Some(NO_LISTENER));
+    let is_worker =
+        !shown.is_empty() && shown.iter().all(|shown| shown.reason.as_deref() == Some(NO_LISTENER));
     let without = occasions.without(id).filter(|_| !is_worker);
     let excused = shown.iter().any(|shown| shown.excused);
     let verdict = match () {

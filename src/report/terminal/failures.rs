@@ -8,7 +8,7 @@ use crate::model::run::{Evidence, InvariantReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::super::numbers::{counted, grouped};
-use super::super::phrases::{counts_of, with};
+use super::super::phrases::{counts_of, sent, with};
 use super::super::text::{clean, hanging};
 use super::{Detail, Page, timeline};
 
@@ -120,13 +120,8 @@ fn is_shown_alike(one: &InvariantReport, other: &InvariantReport) -> bool {
 }
 
 fn shown_in(trial: &TrialReport) -> String {
-    let signals: Vec<_> = trial.signals.iter().map(|sent| sent.signal.to_string()).collect();
-    let signals = match &signals[..] {
-        [first, _, _, ..] => format!("{} × {first}", signals.len()),
-        few => few.join("+"),
-    };
     let mut facts = vec![trial.situation.name().to_owned(), trial.moment.clone()];
-    facts.extend(Some(signals).filter(|signals| !signals.is_empty()));
+    facts.extend(Some(sent(trial)).filter(|signals| !signals.is_empty()));
     if trial.requests > 0 {
         facts.push(counted(trial.requests.into(), "request", "requests"));
     }

@@ -5,6 +5,7 @@ use crate::model::event::{
     RequestEnd,
 };
 use crate::model::run::{ExitReport, TrialReport};
+use crate::model::signal::Signal;
 use crate::model::time::Nanos;
 
 use super::super::numbers::signed_time;
@@ -113,10 +114,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::ClientsReleased => {
             lane(lanes, "clients").marks.push(Mark::of(at, POINT, "closed"));
         }
-        // The first is the origin.
-        EventKind::SignalSending { signal, .. } if at > 0.0 => {
-            lane(lanes, "again").marks.push(Mark::of(at, POINT, &signal.to_string()));
-        }
+        EventKind::SignalSending { signal, .. } if at > 0.0 => add_again(lanes, at, *signal),
         EventKind::Killed { .. } => lane(lanes, "killed").marks.push(Mark::of(at, LOST, "")),
         // They have lanes of their own, or say nothing about when.
         EventKind::Spawned { .. }
@@ -141,6 +139,11 @@ fn add_pooled(lanes: &mut Vec<Lane>, pooled: &PooledRequest, ms: impl Fn(Nanos) 
     let status = pooled.status.map(|status| status.to_string());
     let glyph = if status.is_some() { END } else { LOST };
     lane.marks.push(Mark::of(to, glyph, &status.unwrap_or_else(|| "error".into())));
+}
+
+/// A signal after the first, which is the origin.
+fn add_again(lanes: &mut Vec<Lane>, at: f64, signal: Signal) {
+    lane(lanes, "again").marks.push(Mark::of(at, POINT, &signal.to_string()));
 }
 
 fn add_connection(lanes: &mut Vec<Lane>, connection: &Connection, ms: impl Fn(Nanos) -> f64) {
