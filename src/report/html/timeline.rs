@@ -271,6 +271,7 @@ impl<'h> Sketch<'h> {
 
     /// Readiness, what the target wrote, what was left.
     fn rest(&mut self) {
+        let left = |what| ("left behind", "lost", "✗", what);
         for event in self.history.events() {
             let at = self.ms(event.at);
             if at < -1000.0 {
@@ -282,14 +283,10 @@ impl<'h> Sketch<'h> {
                 }
                 EventKind::OutputLine { line, .. } => ("output", "end", "●", clean(line)),
                 EventKind::ProcessLeft { pid, command } => {
-                    ("left behind", "lost", "✗", format!("process {pid} ({})", clean(command)))
+                    left(format!("process {pid} ({})", clean(command)))
                 }
-                EventKind::PortLeft { address } => {
-                    ("left behind", "lost", "✗", format!("{address} takes connections"))
-                }
-                EventKind::FileLeft { path, .. } => {
-                    ("left behind", "lost", "✗", clean(&path.display().to_string()))
-                }
+                EventKind::PortLeft { address } => left(format!("{address} takes connections")),
+                EventKind::FileLeft { path, .. } => left(clean(&path.display().to_string())),
                 EventKind::Held { .. } => ("target", "end", "●", "held still".into()),
                 EventKind::Thawed => ("target", "end", "●", "let go on".into()),
                 _ => continue,
