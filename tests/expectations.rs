@@ -121,6 +121,21 @@ const FORCE_SLOW: &[&str] = &[
 const STARTUP: &[&str] =
     &["--deadline", "4s", "--situation", "load,slow-handler,idle,stalled-sender,startup"];
 
+/// Jobs that requests submit, around the signal and after it.
+const SUBMITS: &[&str] =
+    &["--deadline", "4s", "--situation", "job-running,load", "--job-submit", "POST /jobs?ms=400"];
+/// What is written to the log, at the end and of each request.
+const LOG: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--env",
+    "LOG=stderr",
+    "--last-words",
+    "^shut down gracefully$",
+    "--access-log",
+    r"^(GET|POST) \S+ \d+$",
+];
+
 expectations! {
     correct: "correct", USUAL => [], exit 0;
     correct_under_interrupt: "correct", INTERRUPT => [], exit 0;
@@ -179,6 +194,10 @@ expectations! {
     starts_job_after_signal: "starts-job-after-signal", USUAL => [
         "no-job-starts-after-signal"
     ], exit 0;
+    correct_with_submitted_jobs: "correct", SUBMITS => [], exit 0;
+    drops_late_job: "drops-late-job", SUBMITS => ["jobs-finish"], exit 1;
+    correct_with_its_log: "correct", LOG => [], exit 0;
+    loses_last_words: "loses-last-words", LOG => ["last-words-are-written"], exit 0;
     exits_nonzero: "exits-nonzero", USUAL => ["exit-status-is-clean"], exit 0;
     leaves_child: "leaves-child", USUAL => [
         "new-connections-are-refused", "nothing-is-left-behind"

@@ -126,12 +126,11 @@ fn stretched_limits(contract: &Contract, k: u32) -> Contract {
 }
 
 /// Those whose rules have no limit in them, once the kernel says what had been read.
-const WITHOUT_A_LIMIT: [&str; 6] = [
+const WITHOUT_A_LIMIT: [&str; 5] = [
     "in-flight-requests-complete",
     "responses-are-whole",
     "delivered-requests-complete",
     "queued-connections-are-served",
-    "jobs-finish",
     "nothing-is-left-behind",
 ];
 

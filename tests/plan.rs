@@ -127,7 +127,7 @@ fn three_rounds_try_everything() {
     for situation in Situation::ALL {
         let of = |control| tried.keys().filter(|c| (c.0, c.1) == (situation, control)).count();
         let (moments, controls) = match situation {
-            Situation::OneRequest => (3, 0),
+            Situation::OneRequest | Situation::JobRunning => (3, 0),
             // Visited twice a round.
             Situation::Startup => (5, 0),
             // The second of their gaps comes in the third round.

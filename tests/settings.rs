@@ -157,7 +157,7 @@ struct Row {
     expected: [&'static str; 4],
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 21] = [
     Row {
         option: "--deadline 1s",
         variable: ("DEADLINE", "2s"),
@@ -263,7 +263,53 @@ const ROWS: [Row; 15] = [
         found: |s| format!("{:?}", s.address.port),
         expected: ["Some(1)", "Some(2)", "Some(3)", "None"],
     },
+    Row {
+        option: "--job-file 1",
+        variable: ("JOB_FILE", "2"),
+        file: "jobs.file = '3'",
+        found: |s| file_name(&s.target().elsewhere.job_file),
+        expected: ["1", "2", "3", ""],
+    },
+    Row {
+        option: "--log-file 1",
+        variable: ("LOG_FILE", "2"),
+        file: "log-file = '3'",
+        found: |s| file_name(&s.target().elsewhere.log_file),
+        expected: ["1", "2", "3", ""],
+    },
+    Row {
+        option: "--job-url /1",
+        variable: ("JOB_URL", "http://127.0.0.1:{port}/2"),
+        file: "jobs.url = '/3'",
+        found: |s| s.target().elsewhere.job_url.unwrap_or_default(),
+        expected: ["/1", "http://127.0.0.1:{port}/2", "/3", ""],
+    },
+    Row {
+        option: "--job-submit /1",
+        variable: ("JOB_SUBMIT", "PUT /2/{key}"),
+        file: "jobs.submit = 'POST /3'",
+        found: |s| s.target().elsewhere.job_submit.map(|it| it.name()).unwrap_or_default(),
+        expected: ["POST /1", "PUT /2/{key}", "POST /3", ""],
+    },
+    Row {
+        option: "--last-words 1",
+        variable: ("LAST_WORDS", "2"),
+        file: "last-words = ['3', '4']",
+        found: |s| s.contract(Vec::new()).log.last_words.join(" "),
+        expected: ["1", "2", "3 4", ""],
+    },
+    Row {
+        option: "--access-log 1",
+        variable: ("ACCESS_LOG", "2"),
+        file: "access-log = '3'",
+        found: |s| s.contract(Vec::new()).log.access_log.join(" "),
+        expected: ["1", "2", "3", ""],
+    },
 ];
+
+fn file_name(path: &Option<String>) -> String {
+    path.as_deref().and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned()
+}
 
 #[test]
 fn the_command_line_outweighs_the_environment_the_file_and_the_defaults() {
@@ -415,6 +461,8 @@ fn jobs_are_declared_or_usual() {
     let jobs = run("--job-start s(?P<id>.) --job-finish f(?P<id>.) --job-finish g(?P<id>.)").jobs;
     assert!(jobs.declared);
     assert_eq!((jobs.start.len(), jobs.finish.len()), (1, 2));
+    let in_file = run("--job-file jobs.log").jobs;
+    assert!(in_file.declared && in_file.start == JobPatterns::usual().start);
 }
 
 #[test]
@@ -468,6 +516,9 @@ budget   = "60s"
 seed     = 1337
 parallel = 2
 reports-dir = "out"
+last-words = "^shut down"
+access-log = ["^GET ", "^POST "]
+log-file = "access-{port}.log"
 
 [[request]]
 path = "/orders/{key}"
@@ -482,7 +533,12 @@ expect = 201
 
 [jobs]
 start  = 'job (?P<id>\S+) started'
-finish = ['job (?P<id>\S+) done', 'job (?P<id>\S+) handed over']
+finish = 'job (?P<id>\S+) done'
+handed-over = 'job (?P<id>\S+) handed over'
+refused = 'job (?P<id>\S+) refused'
+file   = "jobs-{port}.log"
+url    = "/jobs?access_token=hunter2"
+submit = "POST /jobs/{key}"
 
 [levels]
 in-flight-requests-complete = "warn"
@@ -520,9 +576,10 @@ fn the_written_configuration_is_a_configuration_without_secrets() {
     let bare = toml::to_string(&run("")).unwrap();
     config::parse(&bare, Path::new("written")).unwrap();
 
-    for key in ["cwd", "reports-dir"] {
+    for key in ["cwd", "reports-dir", "log-file"] {
         written[key] = key.into();
     }
+    written["jobs"]["file"] = "jobs.file".into();
     insta::assert_json_snapshot!(written);
 }
 
@@ -656,6 +713,11 @@ fn messages_about_settings() {
       name their finish, too: --job-finish
     ");
     insta::assert_snapshot!(error("--job-start started --job-finish (?P<id>.)"), @r#"can't look for jobs (--job-start, --job-finish): "started" has no group named id: write (?P<id>…) around the part that names the job"#);
+    insta::assert_snapshot!(error("--last-words ("), @r#"can't look for the lines of --last-words: "(" is no regular expression: error: unclosed group"#);
+    insta::assert_snapshot!(error("--job-refused refused"), @r#"can't look for jobs (--job-start, --job-finish): "refused" has no group named id: write (?P<id>…) around the part that names the job"#);
+    insta::assert_snapshot!(error("--job-url jobs"), @r#"error: invalid value 'jobs' for '--job-url <URL>': "jobs" is no page: use /jobs for one of the target's, or http://…"#);
+    insta::assert_snapshot!(error("--job-url https://127.0.0.1/jobs"), @r#"error: invalid value 'https://127.0.0.1/jobs' for '--job-url <URL>': "https://127.0.0.1/jobs" is no page: use /jobs for one of the target's, or http://…"#);
+    insta::assert_snapshot!(error("--job-submit jobs"), @r#"error: invalid value 'jobs' for '--job-submit <REQUEST>': "jobs" is no path: begin it with /, as in /orders or 'POST /orders'"#);
     insta::assert_snapshot!(error("--job-start ( --job-finish (?P<id>.)"), @r#"can't look for jobs (--job-start, --job-finish): "(" is no regular expression: error: unclosed group"#);
 }
 

@@ -11,7 +11,7 @@ use shutdown_check::model::header::{HISTORY_VERSION, Header};
 use shutdown_check::model::history::History;
 use shutdown_check::model::plan::{Situation, Trial};
 use shutdown_check::model::signal::Signal;
-use shutdown_check::model::target::{RequestTemplate, Target};
+use shutdown_check::model::target::{Elsewhere, RequestTemplate, Target};
 use shutdown_check::model::time::Nanos;
 use shutdown_check::plan::{PlanOptions, trial};
 use shutdown_check::target::tree::adopt_orphans;
@@ -136,6 +136,7 @@ fn target() -> Target {
         ready_path: None,
         ready_timeout: Duration::from_secs(10),
         requests: vec![RequestTemplate::get("/")],
+        elsewhere: Elsewhere::default(),
     }
 }
 

@@ -10,12 +10,15 @@ use clap::{
     ValueEnum,
 };
 
+use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 use super::values::{self, PathSpec};
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
 use crate::report::Format;
+
+pub mod lines;
 
 /// What follows the options in the help.
 const AFTER_HELP: &str = "\
@@ -108,6 +111,9 @@ pub struct RunArgs {
     /// What is expected of it.
     #[command(flatten)]
     pub expect: ExpectArgs,
+    /// Where its jobs and its log are read.
+    #[command(flatten)]
+    pub sources: SourceOfLinesArgs,
     /// How much is done.
     #[command(flatten)]
     pub amount: AmountArgs,
@@ -231,6 +237,9 @@ pub struct ExpectArgs {
     /// A job's finish (both repeatable)
     #[arg(long, value_name = "REGEX")]
     pub job_finish: Vec<String>,
+    /// Other lines.
+    #[command(flatten)]
+    pub lines: LinePatternArgs,
 }
 
 /// `--deny`, `--warn` and `--allow`, in the order in which they were written: as in rustc, the

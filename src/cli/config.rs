@@ -13,6 +13,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::error::UsageError;
+use super::values::{JobUrl, PathSpec};
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
@@ -104,6 +105,17 @@ pub struct ConfigFile {
     pub second_signal: Option<SecondSignal>,
     /// How jobs are told apart in what it writes.
     pub jobs: JobsTable,
+    /// Lines that it writes after the signal: regular expressions.
+    #[serde(deserialize_with = "texts::patterns")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub last_words: Vec<String>,
+    /// The lines that it writes of requests, one each: regular expressions.
+    #[serde(deserialize_with = "texts::patterns")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub access_log: Vec<String>,
+    /// The file that these lines are written to, where it is not the output; `{port}` becomes the
+    /// port of a trial.
+    pub log_file: Option<PathBuf>,
     /// How many trials to do.
     #[schemars(with = "Option<NonZeroU32>")]
     pub trials: Option<Spanned<NonZeroU32>>,
@@ -167,6 +179,24 @@ pub struct JobsTable {
     #[serde(deserialize_with = "texts::patterns")]
     #[schemars(with = "OneOrMany<String>")]
     pub finish: Vec<String>,
+    /// Lines that say that a job was handed over to somebody who will finish it.
+    #[serde(deserialize_with = "texts::patterns")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub handed_over: Vec<String>,
+    /// Lines that say that a job which was submitted was refused.
+    #[serde(deserialize_with = "texts::patterns")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub refused: Vec<String>,
+    /// A file that has such lines, besides the output; `{port}` becomes the port of a trial.
+    pub file: Option<PathBuf>,
+    /// A page that has such lines: a path of the target's, or the URL of something that outlives it.
+    #[serde(deserialize_with = "texts::job_url")]
+    #[schemars(with = "Option<String>")]
+    pub url: Option<JobUrl>,
+    /// The request that submits a job, such as "POST /jobs?id={key}".
+    #[serde(deserialize_with = "texts::path_spec")]
+    #[schemars(with = "Option<String>")]
+    pub submit: Option<PathSpec>,
 }
 
 /// For the schema: a value, or a list of them.

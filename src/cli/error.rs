@@ -77,7 +77,15 @@ pub enum UsageError {
     },
     /// A pattern for the lines of jobs can't be used.
     #[error("can't look for jobs (--job-start, --job-finish): {0}")]
-    Pattern(#[from] crate::model::ledger::BadPattern),
+    JobPattern(#[from] crate::model::ledger::BadPattern),
+    /// A pattern for other lines can't be used.
+    #[error("can't look for the lines of {option}: {reason}")]
+    Pattern {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        reason: crate::model::ledger::BadPattern,
+    },
     /// The pattern of the line that says that the target is ready can't be used.
     #[error("can't look for --ready-line: {0}")]
     ReadyLine(crate::model::ledger::BadPattern),

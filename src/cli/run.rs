@@ -127,6 +127,7 @@ fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
         address: address.cloned(),
         requests: address.map(|address| subject.prepared(address)).unwrap_or_default(),
         parallelism: subject.parallelism,
+        has_jobs: subject.has_jobs,
     }
 }
 
@@ -170,9 +171,9 @@ pub(super) fn draw_seed() -> u64 {
 
 fn parallelism(settings: &Settings, subject: &Subject) -> usize {
     // On a port of its own choice, two of the target can't run at the same time; and where they
-    // share a file, nobody knows which of them has left it.
-    let shares_a_file = subject.target.leaves_no.iter().any(|path| !path.contains("{port}"));
-    if !subject.takes_port || shares_a_file {
+    // share a file, nobody knows which of them has left it, or written to it.
+    let leaves_shared = subject.target.leaves_no.iter().any(|path| !path.contains("{port}"));
+    if !subject.takes_port || leaves_shared || subject.target.elsewhere.is_shared() {
         return 1;
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

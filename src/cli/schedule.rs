@@ -44,11 +44,17 @@ pub struct Occasion {
     pub requests: Vec<PreparedRequest>,
     /// How many requests it works on at the same time, where that is few.
     pub parallelism: Option<u16>,
+    /// Whether it has background jobs.
+    pub has_jobs: bool,
 }
 
 impl Occasion {
-    /// Why there is none for a situation, as far as the target's address alone decides.
+    /// Why there is none for a situation, as far as its jobs and its address decide.
     fn lacks(&self, situation: Situation) -> Result<(), &'static str> {
+        if situation == Situation::JobRunning && !self.has_jobs {
+            return Err("no line of the target's looked like a job: name the lines with \
+                        --job-start and --job-finish");
+        }
         match &self.address {
             None if situation.needs_connections() => Err("the target has no listener"),
             Some(ServerAddress::Unix(_)) if situation.needs_kernel() => {
@@ -203,7 +209,7 @@ impl<'a> Schedule<'a> {
             Moment::Landmark { landmark } => Some(landmark),
             _ => None,
         });
-        let Occasion { address, requests, parallelism } = &self.occasion;
+        let Occasion { address, requests, parallelism, .. } = &self.occasion;
         self.occasion.lacks(trial.situation)?;
         let of_each = trial.load.connections.min(parallelism.unwrap_or(u16::MAX));
         let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
@@ -266,7 +272,7 @@ mod tests {
     fn occasion(address: &str) -> Occasion {
         let address = address.parse().unwrap();
         let requests = vec![PreparedRequest::new(0, &RequestTemplate::get("/"), &address)];
-        Occasion { address: Some(address), requests, parallelism: None }
+        Occasion { address: Some(address), requests, ..Occasion::default() }
     }
 
     fn schedule(extent: Extent, workers: usize, interrupt: &Interrupt) -> Schedule<'_> {
@@ -312,7 +318,7 @@ mod tests {
         });
         let mut given = given.into_inner().unwrap();
         given.sort_unstable();
-        let lacking = [Situation::Streaming, Situation::Uploading];
+        let lacking = [Situation::Streaming, Situation::Uploading, Situation::JobRunning];
         let all = plan(&schedule.options, 66).trials;
         let wanted: Vec<_> = all.iter().filter(|it| !lacking.contains(&it.situation)).collect();
         assert_eq!(given, wanted.iter().map(|it| it.number).collect::<Vec<_>>());

@@ -14,7 +14,6 @@ use super::config::{self, ConfigFile};
 use super::environment;
 use super::error::UsageError;
 use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
-use crate::model::ledger::JobLines;
 use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::target::{RequestTemplate, Target};
@@ -23,6 +22,7 @@ use crate::plan::PlanOptions;
 
 mod address;
 mod judging;
+mod lines;
 mod outputs;
 mod requests;
 mod rules;
@@ -107,6 +107,18 @@ pub struct Settings {
     /// How jobs are told apart.
     #[serde(serialize_with = "written::jobs")]
     pub jobs: JobPatterns,
+    /// The request that submits a job.
+    #[serde(skip)]
+    pub job_submit: Option<RequestTemplate>,
+    /// Lines that it writes at its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub last_words: Vec<String>,
+    /// Lines that it writes of requests.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub access_log: Vec<String>,
+    /// The file that these are written to, where it is not the output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_file: Option<String>,
     /// How much is done.
     #[serde(flatten)]
     pub amount: Amount,
@@ -170,6 +182,7 @@ impl Settings {
             ready_path: self.ready_path.clone(),
             ready_timeout: self.ready_timeout,
             requests: self.requests.clone(),
+            elsewhere: self.elsewhere(),
         }
     }
 
@@ -185,6 +198,7 @@ impl Settings {
             second_signal: self.second_signal,
             requests,
             jobs: self.jobs.clone(),
+            log: self.log_patterns(),
             ..Contract::default()
         }
     }
@@ -208,6 +222,7 @@ impl Settings {
             situations: self.situations.clone(),
             connections: self.connections,
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
+            submits_jobs: self.job_submit.is_some(),
             ..PlanOptions::new(seed)
         }
     }
@@ -267,12 +282,7 @@ impl Layers<'_> {
             ready_path: found.ready_path,
             ready_line: self.ready_line()?,
             ready_file: self.ready_file(),
-            ready_timeout: first(
-                line.start.ready_timeout,
-                env.start.ready_timeout,
-                file.ready_timeout,
-            )
-            .unwrap_or(Duration::from_secs(10)),
+            ready_timeout: self.ready_timeout(),
             requests: requests::resolve(&self)?,
             address: found.address,
             connections: first(line.load.connections, env.load.connections, file.connections)
@@ -296,6 +306,10 @@ impl Layers<'_> {
             second_signal: first(l.second_signal, e.second_signal, file.second_signal)
                 .unwrap_or_default(),
             jobs: self.jobs()?,
+            job_submit: self.job_submit(),
+            last_words: self.last_words()?,
+            access_log: self.access_log()?,
+            log_file: self.log_file(),
             amount: self.amount(),
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
@@ -308,6 +322,11 @@ impl Layers<'_> {
         };
         worker::check(&settings)?;
         Ok(settings)
+    }
+
+    fn ready_timeout(&self) -> Duration {
+        let (line, env) = (self.line.start.ready_timeout, self.env.start.ready_timeout);
+        first(line, env, self.file.ready_timeout).unwrap_or(Duration::from_secs(10))
     }
 
     fn command(&self) -> Result<Vec<String>, UsageError> {
@@ -345,24 +364,6 @@ impl Layers<'_> {
         variables.extend(self.env.start.env.iter().cloned());
         variables.extend(self.line.start.env.iter().cloned());
         variables
-    }
-
-    fn jobs(&self) -> Result<JobPatterns, UsageError> {
-        let (line, env, file) = (&self.line.expect, &self.env.expect, &self.file.jobs);
-        let start = listed(&line.job_start, &env.job_start, &file.start);
-        let finish = listed(&line.job_finish, &env.job_finish, &file.finish);
-        let patterns = match (start, finish) {
-            (None, None) => return Ok(JobPatterns::usual()),
-            (Some(start), Some(finish)) => JobPatterns { start, finish, declared: true },
-            (Some(_), None) => {
-                return Err(UsageError::HalfJobs { given: "start", missing: "finish" });
-            }
-            (None, Some(_)) => {
-                return Err(UsageError::HalfJobs { given: "finish", missing: "start" });
-            }
-        };
-        JobLines::new(&patterns)?;
-        Ok(patterns)
     }
 
     fn amount(&self) -> Amount {

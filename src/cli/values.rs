@@ -134,6 +134,22 @@ pub(super) fn path_spec(text: &str) -> Result<PathSpec, String> {
     }
 }
 
+/// Where a list of jobs is asked for: a path of the target's, or the URL of something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobUrl(pub String);
+
+/// A path, or an absolute URL.
+pub(super) fn job_url(text: &str) -> Result<JobUrl, String> {
+    if text.starts_with('/') {
+        return path(text).map(JobUrl);
+    }
+    // The port of a trial may stand in it.
+    match reqwest::Url::parse(&text.replace("{port}", "1")) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(JobUrl(text.to_owned())),
+        _ => Err(format!("{text:?} is no page: use /jobs for one of the target's, or http://…")),
+    }
+}
+
 /// The path and query of a request target in origin form (RFC 9112, section 3.2.1).
 pub(super) fn path(text: &str) -> Result<String, String> {
     let sendable = |c: char| c.is_ascii_graphic() && c != '#';

@@ -46,7 +46,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     if !is_idle(history, signal, exit.map(|exit| exit.at)) {
         return Verdict::inconclusive(INVARIANT.unexercised());
     }
-    if !history.has_listener() && !history.job_lines_seen() {
+    if !history.has_listener() && !history.told().job_lines_seen {
         return Verdict::inconclusive(
             "no line of the worker's tells whether it was at a job: name the lines with --job-start \
              and --job-finish",

@@ -24,6 +24,7 @@ mod in_flight_requests_complete;
 mod interrupt_equals_terminate;
 mod job_lines;
 mod jobs_finish;
+mod last_words_are_written;
 mod late_requests_are_not_swallowed;
 mod new_connections_are_refused;
 mod no_job_starts_after_signal;
@@ -60,6 +61,7 @@ pub const CATALOGUE: &[&Invariant] = &[
     &close_is_announced::INVARIANT,
     &stalled_clients_do_not_block::INVARIANT,
     &idle_exit_is_prompt::INVARIANT,
+    &last_words_are_written::INVARIANT,
     &drain_keeps_its_latency::INVARIANT,
     &startup_signal_is_honoured::INVARIANT,
     &repeated_signal_is_harmless::INVARIANT,

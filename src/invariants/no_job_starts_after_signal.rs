@@ -1,6 +1,5 @@
 //! `no-job-starts-after-signal`: a server that is on its way out begins nothing new.
 
-use crate::model::event::{Event, EventKind};
 use crate::model::history::{History, SignalSent};
 use crate::model::ledger::Job;
 use crate::model::time::human;
@@ -43,11 +42,12 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
         return verdict;
     }
     let jobs = history.jobs();
-    // A line is dated by when the harness read it, which may be late by as much as it was itself.
+    // A line is dated by when the harness read it, which may be late by as much as it was itself; of
+    // sources that are read at intervals, by when they were last read without it.
     let limit = signal.felt + history.contract().jobs_stop_within + history.lag();
-    let late = jobs.iter().filter(|job| job.start_known && job.started > limit);
+    let late = jobs.iter().filter(|job| job.start_known && job.earliest > limit);
     let (timely, buffered): (Vec<_>, Vec<_>) =
-        late.partition(|job| is_written_at_once(history.events(), signal, job));
+        late.partition(|job| job_lines::is_written_at_once(history.events(), signal, job));
     let violations: Vec<_> = timely.iter().map(|job| violation(history, signal, job)).collect();
     if violations.is_empty() && !buffered.is_empty() {
         return Verdict::inconclusive(format!(
@@ -58,20 +58,6 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
         ));
     }
     Verdict::of(jobs.len(), violations, &INVARIANT.unexercised())
-}
-
-/// Whether the stream of a job's start line had brought any line before the signal. A program
-/// that buffers its output writes old lines when it exits, with nothing to show their age.
-fn is_written_at_once(events: &[Event], signal: &SignalSent, job: &Job) -> bool {
-    let stream = |event: &Event| match event.kind {
-        EventKind::OutputLine { stream, .. } => Some(stream),
-        _ => None,
-    };
-    let of_start = stream(&events[job.started_event as usize]);
-    events[..signal.event as usize].iter().any(|event| {
-        let stream = stream(event);
-        stream.is_some() && stream == of_start
-    })
 }
 
 fn violation(history: &History, signal: &SignalSent, job: &Job) -> Violation {
@@ -88,7 +74,7 @@ fn violation(history: &History, signal: &SignalSent, job: &Job) -> Violation {
 mod tests {
     use super::super::testing::{Story, inconclusive, satisfied, violated};
     use super::*;
-    use crate::model::event::Stream;
+    use crate::model::event::{EventKind, Stream};
 
     fn verdict(story: Story) -> Verdict {
         (INVARIANT.check)(&story.history())
@@ -124,9 +110,16 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_it_counts_when_it_was_last_read_without_the_line() {
+        let story = || Story::new().signal().file_line(-500, -510, "job id=0 started");
+        satisfied(verdict(story().file_line(520, 490, "job id=1 started").exit_code(900, 0)));
+        violated(verdict(story().file_line(520, 510, "job id=1 started").exit_code(900, 0)));
+    }
+
+    #[test]
     fn lines_that_a_buffer_held_back_accuse_nobody() {
-        let late =
-            EventKind::OutputLine { stream: Stream::Stderr, line: "job id=1 started".into() };
+        let (stream, line) = (Stream::Stderr, "job id=1 started".into());
+        let late = EventKind::OutputLine { stream, line, cut: false };
         let story = Story::new().signal().event(800, late).exit_code(801, 0);
         assert!(inconclusive(verdict(story)).contains("hold its lines back"));
     }

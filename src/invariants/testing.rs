@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::model::contract::{Contract, ExpectedBody, ExpectedResponse, JobPatterns};
 use crate::model::event::{
-    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, HeldBy, Probe,
-    ProbeOutcome, Readiness, ReadinessProbe, Request, RequestEnd, Snapshot, SocketSeen, Stream,
+    BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, Framing, HeldBy, JobSubmit,
+    LineSource, Probe, ProbeOutcome, Readiness, ReadinessProbe, Request, RequestEnd, Snapshot,
+    SocketSeen, SourceLine, Stream,
 };
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
@@ -230,7 +231,40 @@ impl Story {
 
     /// The target writes a line.
     pub(crate) fn line(self, ms: i64, line: &str) -> Self {
-        self.event(ms, EventKind::OutputLine { stream: Stream::Stdout, line: line.into() })
+        let (stream, line) = (Stream::Stdout, line.into());
+        self.event(ms, EventKind::OutputLine { stream, line, cut: false })
+    }
+
+    /// A line is found in a file of jobs, which was last read without it.
+    pub(crate) fn file_line(self, ms: i64, since_ms: i64, line: &str) -> Self {
+        let (source, since) = (LineSource::JobFile, instant(since_ms));
+        let line = SourceLine { source, line: line.into(), since, cut: false };
+        self.event(ms, EventKind::SourceLine(line))
+    }
+
+    /// A source is read once more, or could not be.
+    pub(crate) fn read_again(self, ms: i64, source: LineSource, failed: Option<&str>) -> Self {
+        self.event(ms, EventKind::SourceRead { source, failed: failed.map(str::to_owned) })
+    }
+
+    /// A job is submitted, and answered or not; `answer` is the status and the body.
+    pub(crate) fn submit(
+        self,
+        started_ms: i64,
+        ended_ms: i64,
+        key: &str,
+        answer: Option<(u16, &str)>,
+    ) -> Self {
+        let started = instant(started_ms);
+        let submit = JobSubmit {
+            key: key.into(),
+            started,
+            sent: Some(started),
+            ended: instant(ended_ms),
+            status: answer.map(|(status, _)| status),
+            answer: answer.map(|(_, body)| body.into()),
+        };
+        self.event(ended_ms, EventKind::JobSubmit(submit))
     }
 
     /// The target exits.

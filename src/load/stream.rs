@@ -91,6 +91,17 @@ impl Stream {
         }
     }
 
+    /// Writes all of the bytes.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            bytes = &bytes[self.write(bytes).await?..];
+        }
+        Ok(())
+    }
+
     async fn ready(&self, interest: Interest) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.ready(interest).await.map(drop),

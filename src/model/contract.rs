@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::ExitStatus;
+use super::log::LogPatterns;
 use super::signal::Signal;
 use super::time::{duration_ms, optional_duration_ms};
 
@@ -85,6 +86,9 @@ pub struct Contract {
     pub requests: Vec<ExpectedResponse>,
     /// How jobs are told apart in the output.
     pub jobs: JobPatterns,
+    /// What is known of its log.
+    #[serde(default, skip_serializing_if = "LogPatterns::is_default")]
+    pub log: LogPatterns,
 }
 
 /// What a second signal means to a target that drains.
@@ -152,6 +156,7 @@ impl Default for Contract {
             draining_status: 503,
             requests: Vec::new(),
             jobs: JobPatterns::default(),
+            log: LogPatterns::default(),
         }
     }
 }
@@ -172,9 +177,24 @@ pub struct JobPatterns {
     /// A line that says that a job has started. A group named `turn` marks a line that says only
     /// that the job is running: when it began is then not known.
     pub start: Vec<String>,
-    /// A line that says that a job has finished, or was handed over.
+    /// A line that says that a job has finished.
     pub finish: Vec<String>,
-    /// Whether the user named them. Defaults that match nothing mean that there are no jobs;
+    /// A line that says that a job was handed over to somebody who will finish it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handed_over: Vec<String>,
+    /// A line that says that a job which was submitted was refused, so that there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
+    /// A file whose lines tell of jobs, besides the target's output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// A page whose lines do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The request that submits a job, as people name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submit: Option<String>,
+    /// Whether the user named any of it. Defaults that match nothing mean that there are no jobs;
     /// declared patterns that match nothing mean that nothing was shown.
     pub declared: bool,
 }
@@ -195,7 +215,7 @@ impl JobPatterns {
                 r"\bjob id=(?P<id>\S+) (finished|done|completed?|ended|succeeded|failed)\b".into(),
                 r"\[(?P<id>[^\]]*job)\] ctx Done\s*$".into(),
             ],
-            declared: false,
+            ..Self::default()
         }
     }
 }

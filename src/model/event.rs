@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::address::ServerAddress;
+pub use super::line::{JobSubmit, LineSource, SourceLine};
 use super::signal::Signal;
 use super::time::{Nanos, duration_ms};
 
@@ -53,12 +54,25 @@ pub enum EventKind {
         stream: Stream,
         /// The line without its end, cut when very long.
         line: String,
+        /// Whether the stream ended before the line did.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cut: bool,
+    },
+    /// A line of the target's was found elsewhere than in its output.
+    SourceLine(SourceLine),
+    /// Such a place was read once more after the target's end, or could not be.
+    SourceRead {
+        /// Which one.
+        source: LineSource,
+        /// Why it could not be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
     },
     /// Lines that the target wrote and that were not kept, because it wrote so many.
     OutputDropped {
         /// How many.
         lines: u64,
-        /// How many of them were lines of jobs.
+        /// How many of them were lines of jobs, or others that the contract has a pattern for.
         #[serde(default)]
         job_lines: u64,
     },
@@ -170,10 +184,12 @@ pub enum EventKind {
     ReadinessProbe(ReadinessProbe),
     /// A request of a pooled client (`reqwest`), as its user sees it.
     PooledRequest(PooledRequest),
+    /// A request that submits a job.
+    JobSubmit(JobSubmit),
 }
 
 /// Where a line of output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Standard output.

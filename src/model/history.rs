@@ -14,6 +14,7 @@ use super::event::{
 };
 use super::header::{HISTORY_VERSION, Header};
 use super::ledger::{Job, JobLines};
+use super::line::Told;
 pub use super::outcome::Outcome;
 use super::phase::{Around, Bracket, Phase, Source, phase};
 use super::sent::signals_sent;
@@ -27,8 +28,7 @@ use super::well_formed::{check_order, check_requests, connections_of};
 pub struct History {
     header: Header,
     events: Vec<Event>,
-    jobs: Vec<Job>,
-    job_lines_seen: bool,
+    told: Told,
     connections: HashMap<ConnectionId, EventIndex>,
     around: HashMap<ConnectionId, Around>,
     kernel_asked: bool,
@@ -117,7 +117,7 @@ impl History {
     /// rest.
     ///
     /// # Errors
-    /// When the events contradict each other.
+    /// When the events contradict each other, or a pattern of the log can't be used.
     pub fn with_job_lines(
         header: Header,
         events: Vec<Event>,
@@ -126,9 +126,7 @@ impl History {
         check_order(&events)?;
         let connections = connections_of(&events)?;
         check_requests(&events, &connections, header.contract.requests.len())?;
-        let job_lines_seen = events.iter().any(|event| {
-            matches!(&event.kind, EventKind::OutputLine { line, .. } if lines.matches(line))
-        });
+        let told = Told::by(&events, lines, &header.contract.log)?;
         let (around, kernel_asked) = sights_of(&events);
         let signals = signals_sent(&events);
         let signal = signals.first().copied();
@@ -137,8 +135,7 @@ impl History {
         let baseline = Baseline::of_bodies(requests, &header.contract.requests, before);
         let mut history = Self {
             header,
-            jobs: lines.jobs(&events),
-            job_lines_seen,
+            told,
             connections,
             around,
             kernel_asked,
@@ -406,14 +403,14 @@ impl History {
         attempts
     }
 
-    /// The jobs that the target's lines tell of.
-    pub fn jobs(&self) -> &[Job] {
-        &self.jobs
+    /// What lines tell of the target.
+    pub fn told(&self) -> &Told {
+        &self.told
     }
 
-    /// Whether any line of the target's was a job's.
-    pub fn job_lines_seen(&self) -> bool {
-        self.job_lines_seen
+    /// The jobs that lines tell of.
+    pub fn jobs(&self) -> &[Job] {
+        &self.told.books.jobs
     }
 
     /// Why nothing can be told from the instants, where the harness itself was too late.

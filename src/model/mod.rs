@@ -12,6 +12,8 @@ pub mod graceful_signal;
 pub mod header;
 pub mod history;
 pub mod ledger;
+pub mod line;
+pub mod log;
 mod outcome;
 pub mod phase;
 pub mod plan;

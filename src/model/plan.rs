@@ -114,11 +114,13 @@ pub enum Situation {
     SignalBurst,
     /// Requests in process, and another signal while they are completed.
     MixedSignals,
+    /// A background job at a landmark of its life, and no connection.
+    JobRunning,
 }
 
 impl Situation {
     /// Every situation, in the order in which they are listed to users.
-    pub const ALL: [Situation; 20] = [
+    pub const ALL: [Situation; 21] = [
         Situation::Load,
         Situation::OneRequest,
         Situation::Idle,
@@ -139,6 +141,7 @@ impl Situation {
         Situation::SecondSignal,
         Situation::SignalBurst,
         Situation::MixedSignals,
+        Situation::JobRunning,
     ];
 
     /// Its name on the command line and in reports.
@@ -164,6 +167,7 @@ impl Situation {
             Situation::SecondSignal => "second-signal",
             Situation::SignalBurst => "signal-burst",
             Situation::MixedSignals => "mixed-signals",
+            Situation::JobRunning => "job-running",
         }
     }
 
@@ -198,6 +202,9 @@ impl Situation {
             Situation::SecondSignal => "requests in process; the same signal again while they end",
             Situation::SignalBurst => "requests in process; 20 signals within 10 ms",
             Situation::MixedSignals => "requests in process; SIGINT after SIGTERM, or the reverse",
+            Situation::JobRunning => {
+                "a background job at its start, half-way, at its end, or being submitted"
+            }
         }
     }
 
@@ -216,7 +223,7 @@ impl Situation {
     /// Whether it consists of connections, so that a target without a listener gives no occasion for
     /// it.
     pub fn needs_connections(self) -> bool {
-        self != Situation::Idle
+        !matches!(self, Situation::Idle | Situation::JobRunning)
     }
 
     /// Whether only the kernel can show that it is there: what lies unread, was read by half, or fills
@@ -332,6 +339,11 @@ pub enum Moment {
     },
     /// While the target starts.
     Start(StartMoment),
+    /// At a landmark of a background job's life.
+    Job {
+        /// Which one.
+        landmark: JobLandmark,
+    },
 }
 
 impl Moment {
@@ -343,6 +355,7 @@ impl Moment {
             Moment::Landmark { landmark } => landmark.name(),
             Moment::AfterPrevious { .. } => "again",
             Moment::Start(moment) => moment.name(),
+            Moment::Job { landmark } => landmark.name(),
         }
     }
 
@@ -353,7 +366,9 @@ impl Moment {
             Moment::Uniform { after } => format!("{:.1} ms", ms(after)),
             Moment::AfterPrevious { gap } => format!("again +{:.0} ms", ms(gap)),
             Moment::Start(moment) => moment.to_string(),
-            Moment::Reached | Moment::Landmark { .. } => self.name().to_owned(),
+            Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
+                self.name().to_owned()
+            }
         }
     }
 
@@ -362,6 +377,32 @@ impl Moment {
         match self {
             Moment::AfterPrevious { gap } => Some(gap),
             _ => None,
+        }
+    }
+}
+
+/// A landmark of a background job's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum JobLandmark {
+    /// Its start line was read.
+    Started,
+    /// It has run for half of what such jobs usually take.
+    HalfWay,
+    /// It is about to finish, as far as can be predicted.
+    Ending,
+    /// A request that submits it is under way; others come before it and after it.
+    Submitted,
+}
+
+impl JobLandmark {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobLandmark::Started => "job-start",
+            JobLandmark::HalfWay => "job-half-way",
+            JobLandmark::Ending => "job-end",
+            JobLandmark::Submitted => "job-submit",
         }
     }
 }

@@ -36,6 +36,36 @@ pub struct Target {
     pub leaves_no: Vec<String>,
     /// What is asked of it; found out where empty.
     pub requests: Vec<RequestTemplate>,
+    /// Where else than in its output something is learnt of its jobs and its log.
+    pub elsewhere: Elsewhere,
+}
+
+/// Places besides the target's output; `{port}` in each stands for the port of the trial.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// A file whose lines tell of jobs.
+    pub job_file: Option<String>,
+    /// A page whose lines tell of jobs: a path of the target's, or the URL of something that
+    /// outlives it.
+    pub job_url: Option<String>,
+    /// The request that submits a job.
+    pub job_submit: Option<RequestTemplate>,
+    /// The file that its log is written to.
+    pub log_file: Option<String>,
+}
+
+impl Elsewhere {
+    /// Whether trials side by side would read each other's lines.
+    pub fn is_shared(&self) -> bool {
+        let places = [&self.job_file, &self.job_url, &self.log_file].into_iter().flatten();
+        let mut lasting = places.filter(|place| !self.is_own_page(place));
+        lasting.any(|place| !place.contains("{port}"))
+    }
+
+    /// Whether the jobs are listed by the target itself, which can't be asked after its end.
+    fn is_own_page(&self, place: &str) -> bool {
+        self.job_url.as_deref() == Some(place) && place.starts_with('/')
+    }
 }
 
 impl Target {

@@ -5,4 +5,5 @@ pub mod recorder;
 #[cfg(target_os = "linux")]
 mod sock_diag;
 pub mod sockets;
+pub mod tail;
 pub mod unix_sockets;

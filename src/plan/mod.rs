@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use crate::model::plan::{
-    Arrivals, Hold, Landmark, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
+    Arrivals, Hold, JobLandmark, Landmark, LoadShape, Moment, Plan, PlannedSignal, SignalTo,
+    Situation, Trial,
 };
 use crate::model::signal::Signal;
 
@@ -26,6 +27,7 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::Delivered, Part::Signal),
     (Situation::Queued, Part::Signal),
     (Situation::DeliveredKeepalive, Part::Signal),
+    (Situation::JobRunning, Part::Signal),
     (Situation::Idle, Part::Signal),
     (Situation::IdleKeepalive, Part::Signal),
     (Situation::PartialHead, Part::Signal),
@@ -91,6 +93,10 @@ const LANDMARKS: [Landmark; 5] = [
     Landmark::Accepted,
 ];
 
+/// The landmarks of a job, in the order of the visits, where nobody said how one is submitted.
+const JOB_LANDMARKS: [JobLandmark; 3] =
+    [JobLandmark::HalfWay, JobLandmark::Started, JobLandmark::Ending];
+
 /// Connections of each kind that a situation consists of: more than one, so that chance has several
 /// at once, and few enough for servers that work on few at the same time.
 const OF_EACH_KIND: u16 = 3;
@@ -128,6 +134,8 @@ pub struct PlanOptions {
     pub pooled_clients: u16,
     /// The part of the load in which the signal comes, from its beginning.
     pub window: (Duration, Duration),
+    /// Whether it is known how a job is submitted.
+    pub submits_jobs: bool,
 }
 
 impl PlanOptions {
@@ -144,6 +152,7 @@ impl PlanOptions {
             keep_alive_percent: 50,
             pooled_clients: 1,
             window: (Duration::from_millis(200), Duration::from_millis(600)),
+            submits_jobs: false,
         }
     }
 }
@@ -178,6 +187,7 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         }
         Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
         Situation::Startup => Moment::Start(start::moment(options.seed, cell as u64, visit)),
+        Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit) },
         _ => Moment::Reached,
     };
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
@@ -198,6 +208,13 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         hold,
         signals: signals.unwrap_or_default(),
     }
+}
+
+/// A job that is being submitted comes first, where it is known how: it shows most.
+fn job_landmark(options: &PlanOptions, visit: usize) -> JobLandmark {
+    let submitted = options.submits_jobs.then_some(JobLandmark::Submitted);
+    let landmarks: Vec<_> = submitted.into_iter().chain(JOB_LANDMARKS).collect();
+    landmarks[visit % landmarks.len()]
 }
 
 /// What a round consists of: the chosen situations, each with each signal, and the controls.
@@ -235,7 +252,7 @@ fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
         },
         _ => LoadShape {
             connections: match situation {
-                Situation::Idle | Situation::Startup => 0,
+                Situation::Idle | Situation::Startup | Situation::JobRunning => 0,
                 Situation::OneRequest => 1,
                 _ => options.connections.min(OF_EACH_KIND),
             },

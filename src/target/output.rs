@@ -11,15 +11,16 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
-use crate::model::event::{EventKind, Stream};
+use crate::model::event::{EventKind, LineSource, SourceLine, Stream};
 use crate::model::ledger::JobLines;
+use crate::model::log::LogLines;
 use crate::observe::recorder::Recorder;
 
 /// A longer line is cut.
 const LINE_BYTES_MAX: usize = 4096;
 /// Lines that are kept of a trial, besides those of jobs.
 const LINES_MAX: usize = 1000;
-/// Lines of jobs that are kept of a trial.
+/// Lines of jobs, and others that the contract has a pattern for, that are kept of a trial.
 const JOB_LINES_MAX: usize = 100_000;
 /// Lines that are shown to the user when the target can't be tested.
 const LAST_LINES: usize = 10;
@@ -29,6 +30,7 @@ const LAST_LINES: usize = 10;
 pub struct Output {
     recorder: Recorder,
     jobs: Arc<JobLines>,
+    log: Arc<LogLines>,
     counts: Rc<RefCell<Counts>>,
     /// The line that says that the target is ready, and whether it was read.
     ready: Option<(Rc<Regex>, watch::Sender<bool>)>,
@@ -44,15 +46,27 @@ struct Counts {
 }
 
 impl Output {
-    /// Takes lines down in `recorder`; those of jobs are kept even when the target writes many.
-    pub fn new(recorder: Recorder, jobs: Arc<JobLines>) -> Self {
-        Self { recorder, jobs, counts: Rc::default(), ready: None }
+    /// Takes lines down in `recorder`; those that the contract has a pattern for are kept even when
+    /// the target writes many.
+    pub fn new(recorder: Recorder, jobs: Arc<JobLines>, log: Arc<LogLines>) -> Self {
+        Self { recorder, jobs, log, counts: Rc::default(), ready: None }
     }
 
     /// The same, which tells whether a line was read that matches.
     pub fn telling(self, line: Regex) -> (Self, watch::Receiver<bool>) {
         let (tell, told) = watch::channel(false);
         (Self { ready: Some((Rc::new(line), tell)), ..self }, told)
+    }
+
+    /// Takes down a line that was found elsewhere, if the contract has a pattern for it.
+    pub fn line_of_source(&self, line: SourceLine) {
+        let is_wanted = match line.source {
+            LineSource::JobFile | LineSource::JobUrl => self.jobs.matches(&line.line),
+            LineSource::LogFile => self.log.matches(&line.line),
+        };
+        if is_wanted {
+            self.keep(true, EventKind::SourceLine(line));
+        }
     }
 
     /// Reads a pipe of the target's to its end.
@@ -69,14 +83,14 @@ impl Output {
                 partial.extend_from_slice(&text[..text.len().min(room)]);
                 cut |= text.len() > room;
                 if ends {
-                    self.line(stream, &mut partial, &mut cut);
+                    self.line(stream, &mut partial, &mut cut, false);
                 }
             }
             // A target that floods must not starve the clients, which share this thread.
             tokio::task::yield_now().await;
         }
         if !partial.is_empty() {
-            self.line(stream, &mut partial, &mut cut);
+            self.line(stream, &mut partial, &mut cut, true);
         }
     }
 
@@ -95,33 +109,51 @@ impl Output {
         }
     }
 
-    fn line(&self, stream: Stream, partial: &mut Vec<u8>, cut: &mut bool) {
-        let mut line = String::from_utf8_lossy(partial).trim_end_matches('\r').to_owned();
-        if std::mem::take(cut) {
-            line.push('…');
-        }
+    fn line(&self, stream: Stream, partial: &mut Vec<u8>, is_long: &mut bool, cut: bool) {
+        let line = text_of(partial, std::mem::take(is_long));
         partial.clear();
         let mut counts = self.counts.borrow_mut();
         if counts.last.len() == LAST_LINES {
             counts.last.pop_front();
         }
         counts.last.push_back(line.clone());
+        drop(counts);
         if let Some((_, tell)) = self.ready.as_ref().filter(|(ready, _)| ready.is_match(&line)) {
             tell.send_replace(true);
         }
-        let is_job = self.jobs.matches(&line);
-        let (count, max) = match is_job {
+        let is_wanted = self.jobs.matches(&line) || self.log.matches(&line);
+        self.keep(is_wanted, EventKind::OutputLine { stream, line, cut });
+    }
+
+    /// Writes a line down, unless there were too many of its kind.
+    fn keep(&self, is_wanted: bool, line: EventKind) {
+        let mut counts = self.counts.borrow_mut();
+        let (count, max) = match is_wanted {
             true => (&mut counts.job_lines, JOB_LINES_MAX),
             false => (&mut counts.lines, LINES_MAX),
         };
         if *count < max {
             *count += 1;
-            self.recorder.record(EventKind::OutputLine { stream, line });
+            self.recorder.record(line);
         } else {
             counts.dropped += 1;
-            counts.jobs_dropped += u64::from(is_job);
+            counts.jobs_dropped += u64::from(is_wanted);
         }
     }
+}
+
+/// The text of a line, marked where it was too long to be kept whole.
+fn text_of(line: &[u8], is_long: bool) -> String {
+    let mut text = String::from_utf8_lossy(line).trim_end_matches('\r').to_owned();
+    if is_long {
+        text.push('…');
+    }
+    text
+}
+
+/// The same of a line that was read as a whole.
+pub fn line_text(line: &[u8]) -> String {
+    text_of(&line[..line.len().min(LINE_BYTES_MAX)], line.len() > LINE_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -134,7 +166,7 @@ mod tests {
     fn lines_of(written: &[u8]) -> (Vec<EventKind>, Vec<String>) {
         let recorder = Recorder::new();
         let jobs = Arc::new(JobLines::new(&JobPatterns::usual()).unwrap());
-        let output = Output::new(recorder.clone(), jobs);
+        let output = Output::new(recorder.clone(), jobs, Arc::default());
         let (reader, writer) = nix::unistd::pipe().unwrap();
         let written = written.to_owned();
         let writing = std::thread::spawn(move || {
@@ -149,13 +181,15 @@ mod tests {
     }
 
     fn line(text: &str) -> EventKind {
-        EventKind::OutputLine { stream: Stream::Stdout, line: text.into() }
+        EventKind::OutputLine { stream: Stream::Stdout, line: text.into(), cut: false }
     }
 
     #[test]
-    fn lines_come_one_by_one_and_the_last_needs_no_end() {
+    fn lines_come_one_by_one_and_a_last_one_without_an_end_is_cut() {
         let (events, last) = lines_of(b"one\r\ntwo\n\nthree");
-        assert_eq!(events, ["one", "two", "", "three"].map(line));
+        assert_eq!(events[..3], ["one", "two", ""].map(line));
+        let (stream, line) = (Stream::Stdout, "three".into());
+        assert_eq!(events[3..], [EventKind::OutputLine { stream, line, cut: true }]);
         assert_eq!(last, ["one", "two", "", "three"]);
     }
 
@@ -171,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut() {
+    fn a_line_that_is_too_long_is_shortened() {
         let (events, _) = lines_of(&[b'x'; 100_000]);
         let EventKind::OutputLine { line, .. } = &events[0] else { panic!("{events:?}") };
         assert_eq!(line.chars().count(), LINE_BYTES_MAX + 1);

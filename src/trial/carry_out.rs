@@ -84,18 +84,18 @@ async fn run(
 }
 
 /// A trial between readiness and its end.
-struct Course<'a> {
-    trial: &'a Trial,
+pub(super) struct Course<'a> {
+    pub(super) trial: &'a Trial,
     parts: &'a [Part],
     waits: &'a dyn Fn(),
-    subject: &'a Subject,
-    recorder: &'a Recorder,
+    pub(super) subject: &'a Subject,
+    pub(super) recorder: &'a Recorder,
     started: &'a mut Started,
     found: Found,
     followed: Followed,
-    clients: Rc<Clients>,
+    pub(super) clients: Rc<Clients>,
     /// Those whose requests and connections are judged.
-    workers: JoinSet<()>,
+    pub(super) workers: JoinSet<()>,
     /// The others: those who try, ask and measure.
     probers: JoinSet<()>,
     /// Asks the kernel, where it can be asked; the signal's thread has its own.
@@ -146,6 +146,7 @@ impl<'a> Course<'a> {
         if self.planned_after().is_none() {
             self.note_dispositions();
         }
+        self.ask_for_jobs();
         let followed = self.followed.clone();
         let scene = tokio::select! {
             biased;
@@ -183,6 +184,13 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
+        if let Some(Moment::Job { landmark }) = self.moment() {
+            let (at, scene) = self.set_up_job(landmark).await;
+            if let Scene::There(_) = scene {
+                self.recorder.record(EventKind::SituationReached);
+            }
+            return Ok((at, scene));
+        }
         let server = self.found.tcp();
         let is_caught = self.trial.situation == Situation::SlowHandler && self.parts.is_empty();
         if let Err(error) = &self.watch
@@ -223,6 +231,10 @@ impl<'a> Course<'a> {
         }
     }
 
+    fn moment(&self) -> Option<Moment> {
+        self.trial.signals.first().map(|planned| planned.moment)
+    }
+
     /// Begins the load; the instant of its signal.
     fn begin_load(&mut self) -> Nanos {
         let after = self.planned_after().unwrap_or_default();
@@ -250,6 +262,14 @@ impl<'a> Course<'a> {
             && let Some(path) = &self.subject.target.ready_path
         {
             self.probers.spawn_local(ask_readiness(self.clients.clone(), path.clone()));
+        }
+    }
+
+    /// Where it lists its jobs itself, and one connection more changes nothing.
+    fn ask_for_jobs(&mut self) {
+        let situation = self.trial.situation;
+        if situation == Situation::JobRunning || situation.has_late_connections() {
+            self.started.sources.ask_target(self.found.address.as_ref());
         }
     }
 

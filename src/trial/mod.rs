@@ -3,10 +3,12 @@
 pub mod carry_out;
 pub mod error;
 pub mod interrupt;
+mod job_scene;
 mod landmarks;
 mod leftovers;
 pub mod rehearsal;
 pub mod signaller;
 mod situation;
+mod sources;
 mod started;
 pub mod subject;

@@ -116,6 +116,7 @@ async fn run(
     subject.takes_port = started.took_port(&found);
     started.learn_socket(&mut subject, &found);
     let address = found.address.clone();
+    started.sources.ask_target(address.as_ref());
     let looked = tokio::select! {
         looked = look(&mut subject, connections, address.as_ref(), recorder) => looked,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
@@ -126,6 +127,7 @@ async fn run(
     // Not at the same time: what a start costs would look like a lack of parallelism, and a date
     // in a body would be the same.
     let one = started.end(signal).await;
+    recorder.read(|events| subject.learn_jobs(events));
     let other = tokio::select! {
         looked = look_at_another_start(&mut subject, signal, interrupt) => looked?,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
@@ -179,7 +181,9 @@ async fn look_at_another_start(
         let answers = ask_together(subject, each, address, &recorder).await;
         keep_stable_bodies(&mut subject.contract.requests, &answers);
     }
-    Ok(started.end(signal).await)
+    let exit = started.end(signal).await;
+    recorder.read(|events| subject.learn_jobs(events));
+    Ok(exit)
 }
 
 /// A request that is answered otherwise the second time can't be told from one that fails.

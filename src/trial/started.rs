@@ -21,6 +21,7 @@ use crate::target::ready::{Found, NotReady, Search, ready};
 
 use super::error::{Early, TrialError, harness};
 use super::interrupt::Interrupt;
+use super::sources::Sources;
 use super::subject::{Guard, Subject};
 
 /// A longer command is cut in messages.
@@ -32,6 +33,7 @@ pub(super) struct Started {
     pub(super) launched: Launched,
     pub(super) output: Output,
     pub(super) readers: JoinSet<()>,
+    pub(super) sources: Sources,
     lease: Option<PortLease>,
     /// The unix socket that it is to listen on.
     socket: Option<PathBuf>,
@@ -67,6 +69,7 @@ pub(super) fn start(
     let marker = format!("{}-{port}", subject.run_id);
     let since = SystemTime::now();
     let (output, line) = output(subject, recorder)?;
+    let sources = Sources::begin(&subject.target.elsewhere, port, recorder, &output);
     let (launched, pipes) = launch(&subject.target, port, &marker)?;
     let pid = launched.leader().pid;
     subject.guard.launched(pid);
@@ -84,6 +87,7 @@ pub(super) fn start(
         launched,
         output,
         readers,
+        sources,
         lease,
         socket,
         files,
@@ -171,11 +175,12 @@ impl Started {
         }
     }
 
-    /// Reads what is left of its output.
+    /// Reads what is left of its output, and of what it wrote elsewhere.
     pub(super) async fn close_output(&mut self) {
         let readers = &mut self.readers;
         let drained = async { while readers.join_next().await.is_some() {} };
         let _ = timeout(Duration::from_millis(500), drained).await;
+        self.sources.read_once_more().await;
         self.output.finish();
     }
 
@@ -223,7 +228,8 @@ fn output(
     subject: &Subject,
     recorder: &Recorder,
 ) -> Result<(Output, Option<AwaitedLine>), TrialError> {
-    let output = Output::new(recorder.clone(), subject.job_lines.clone());
+    let output =
+        Output::new(recorder.clone(), subject.job_lines.clone(), subject.log_lines.clone());
     let Some(pattern) = &subject.target.ready_line else { return Ok((output, None)) };
     let (output, told) = output.telling(line_pattern(pattern)?);
     Ok((output, Some((pattern.clone(), told))))

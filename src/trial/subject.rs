@@ -1,11 +1,15 @@
 //! What all trials of a run have in common: the target as the rehearsal found it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::contract::Contract;
-use crate::model::ledger::{BadPattern, JobLines};
+use crate::model::event::Event;
+use crate::model::ledger::{BadPattern, JobLines, usual_durations};
+use crate::model::log::LogLines;
 use crate::model::start::StartTimes;
 use crate::model::target::{RequestTemplate, Target};
 
@@ -47,22 +51,34 @@ pub struct Subject {
     pub guard: Arc<dyn Guard>,
     /// The contract's job patterns, compiled once for all trials.
     pub job_lines: Arc<JobLines>,
+    /// The same of the patterns of its log.
+    pub log_lines: Arc<LogLines>,
+    /// Whether it has background jobs, as far as that is known.
+    pub has_jobs: bool,
+    /// How long its jobs usually take, by their kind.
+    pub usual_jobs: BTreeMap<String, Duration>,
 }
 
 impl Subject {
     /// A target of which nothing is known yet but what the user said.
     ///
     /// # Errors
-    /// When a job pattern of the contract can't be used.
+    /// When a pattern of the contract can't be used.
     pub fn new(
         target: Target,
         contract: Contract,
         run_id: String,
         guard: Arc<dyn Guard>,
     ) -> Result<Self, BadPattern> {
+        let mut contract = contract;
+        // The page is logged as others are.
+        contract.log.ready_path = target.ready_path.clone().filter(|_| !contract.log.is_empty());
         Ok(Self {
             templates: target.requests.clone(),
             job_lines: Arc::new(JobLines::new(&contract.jobs)?),
+            log_lines: Arc::new(LogLines::new(&contract.log)?),
+            has_jobs: contract.jobs.declared,
+            usual_jobs: BTreeMap::new(),
             target,
             contract,
             parallelism: None,
@@ -71,6 +87,13 @@ impl Subject {
             run_id,
             guard,
         })
+    }
+
+    /// Learns of its jobs from what was seen of a start.
+    pub fn learn_jobs(&mut self, events: &[Event]) {
+        let jobs = self.job_lines.books(events).jobs;
+        self.has_jobs |= !jobs.is_empty();
+        self.usual_jobs.extend(usual_durations(&jobs));
     }
 
     /// The requests, ready to be sent to one address.

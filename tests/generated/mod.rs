@@ -13,6 +13,7 @@ use shutdown_check::model::event::{
     Snapshot, SocketSeen, Stream,
 };
 use shutdown_check::model::header::{HISTORY_VERSION, Header};
+use shutdown_check::model::log::LogPatterns;
 use shutdown_check::model::plan::{Arrivals, LoadShape, Situation, Trial};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::time::Nanos;
@@ -440,7 +441,8 @@ impl Case {
         let mut recorder = Recorder { events: Vec::new(), naming };
         let leader = naming.number(1);
         recorder.record(0, EventKind::Spawned { pid: leader });
-        let ready = EventKind::OutputLine { stream: Stream::Stdout, line: "ready".into() };
+        let ready =
+            EventKind::OutputLine { stream: Stream::Stdout, line: "ready".into(), cut: false };
         recorder.record(1, ready);
         let lag = EventKind::HarnessLag { worst: Duration::from_millis(self.lag_ms) };
         recorder.record(SIGNAL_US, lag);
@@ -543,6 +545,10 @@ impl Case {
                 _ => SecondSignal::Ignore,
             },
             jobs: JobPatterns { declared: self.jobs_declared, ..JobPatterns::usual() },
+            log: LogPatterns {
+                last_words: vec!["(finished|ctx Done)$".into()],
+                ..LogPatterns::default()
+            },
             ..Contract::default()
         };
         let load = LoadShape {
@@ -691,7 +697,7 @@ impl Job {
             true => (format!("[{id} job] Done"), format!("[{id} job] ctx Done")),
             false => (format!("job id={id} started"), format!("job id={id} finished")),
         };
-        let line = |line| EventKind::OutputLine { stream: Stream::Stdout, line };
+        let line = |line| EventKind::OutputLine { stream: Stream::Stdout, line, cut: false };
         recorder.record(self.began_us, line(start));
         if let Some(lasts_us) = self.lasts_us {
             recorder.record(self.began_us + lasts_us, line(finish));

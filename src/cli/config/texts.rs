@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::cli::values;
+use crate::cli::values::{self, JobUrl, PathSpec};
 use crate::model::contract::ExpectedExit;
 use crate::model::plan::Situation;
 use crate::model::signal::Signal;
@@ -47,6 +47,17 @@ where
     D: Deserializer<'de>,
 {
     required(from, A_TIME, values::positive_duration).map(Some)
+}
+
+pub(super) fn job_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<JobUrl>, D::Error> {
+    required(from, "a page such as \"/jobs\"", values::job_url).map(Some)
+}
+
+pub(super) fn path_spec<'de, D>(from: D) -> Result<Option<PathSpec>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    required(from, "a request such as \"POST /jobs\"", values::path_spec).map(Some)
 }
 
 pub(super) fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {

@@ -10,6 +10,7 @@ use crate::cli::args::{JudgeArgs, RunArgs};
 use crate::cli::environment;
 use crate::cli::error::UsageError;
 use crate::model::contract::{Contract, ExpectedExit, JobPatterns, SecondSignal};
+use crate::model::log::LogPatterns;
 use crate::model::verdict::Severity;
 
 /// Every setting of `judge`.
@@ -77,6 +78,10 @@ pub struct ContractChanges {
     pub second_signal: Option<SecondSignal>,
     /// Other lines of jobs.
     pub jobs: Option<JobPatterns>,
+    /// Other last words.
+    pub last_words: Option<Vec<String>>,
+    /// Other lines of requests.
+    pub access_log: Option<Vec<String>>,
 }
 
 impl ContractChanges {
@@ -90,6 +95,11 @@ impl ContractChanges {
             expect_exit: self.expect_exit.clone().unwrap_or(contract.expect_exit),
             second_signal: self.second_signal.unwrap_or(contract.second_signal),
             jobs: self.jobs.clone().unwrap_or(contract.jobs),
+            log: LogPatterns {
+                last_words: self.last_words.clone().unwrap_or(contract.log.last_words),
+                access_log: self.access_log.clone().unwrap_or(contract.log.access_log),
+                ..contract.log
+            },
             ..contract
         }
     }
@@ -99,7 +109,9 @@ impl Layers<'_> {
     fn contract_changes(&self) -> Result<ContractChanges, UsageError> {
         let (line, env) = (&self.line.expect, &self.env.expect);
         let file = Default::default();
-        let jobs = Layers { file: &file, config_file: None, ..*self }.jobs()?;
+        let layers = Layers { file: &file, config_file: None, ..*self };
+        let jobs = layers.jobs()?;
+        let named = |patterns: Vec<String>| (!patterns.is_empty()).then_some(patterns);
         Ok(ContractChanges {
             deadline: first(line.deadline, env.deadline, None),
             refuse_within: first(line.refuse_within, env.refuse_within, None),
@@ -108,6 +120,8 @@ impl Layers<'_> {
             expect_exit: listed(&line.expect_exit, &env.expect_exit, &[]),
             second_signal: first(line.second_signal, env.second_signal, None),
             jobs: jobs.declared.then_some(jobs),
+            last_words: named(layers.last_words()?),
+            access_log: named(layers.access_log()?),
         })
     }
 }

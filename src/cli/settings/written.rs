@@ -46,7 +46,34 @@ where
 }
 
 pub(super) fn jobs<S: Serializer>(jobs: &JobPatterns, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map([("start", &jobs.start), ("finish", &jobs.finish)])
+    WrittenJobs {
+        start: &jobs.start,
+        finish: &jobs.finish,
+        handed_over: &jobs.handed_over,
+        refused: &jobs.refused,
+        file: jobs.file.as_deref(),
+        url: jobs.url.as_deref().map(without_secrets),
+        submit: jobs.submit.as_deref().map(without_secrets),
+    }
+    .serialize(to)
+}
+
+/// The patterns of jobs as `[jobs]` has them.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct WrittenJobs<'j> {
+    start: &'j [String],
+    finish: &'j [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    handed_over: &'j [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: &'j [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'j str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submit: Option<String>,
 }
 
 pub(super) fn requests<S>(requests: &[RequestTemplate], to: S) -> Result<S::Ok, S::Error>

@@ -1,8 +1,7 @@
 //! A timeline of one trial, drawn to scale with the signal at 0.
 
 use crate::model::event::{
-    Connection, ConnectionEnd, Event, EventKind, PooledRequest, ProbeOutcome, Readiness, Request,
-    RequestEnd,
+    Connection, ConnectionEnd, Event, EventKind, ProbeOutcome, Readiness, Request, RequestEnd,
 };
 use crate::model::run::{ExitReport, TrialReport};
 use crate::model::signal::Signal;
@@ -79,9 +78,17 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
             };
             lane(lanes, "connect").marks.push(Mark::of(ms(probe.ended), glyph, note));
         }
-        EventKind::PooledRequest(pooled) => add_pooled(lanes, pooled, ms),
+        EventKind::PooledRequest(it) => {
+            add_whole(lane(lanes, "pooled"), ms(it.started)..ms(it.ended), it.status, "error");
+        }
+        EventKind::JobSubmit(it) => {
+            add_whole(lane(lanes, "submit"), ms(it.started)..ms(it.ended), it.status, "no answer");
+        }
         EventKind::OutputLine { .. } => {
             lane(lanes, "output").marks.push(Mark::of(at, POINT, "line"));
+        }
+        EventKind::SourceLine(line) => {
+            lane(lanes, line.source.name()).marks.push(Mark::of(at, POINT, "line"));
         }
         EventKind::ProcessLeft { pid, .. } => {
             lane(lanes, "left").marks.push(Mark::of(at, POINT, &format!("pid {pid}")));
@@ -103,12 +110,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         }
         EventKind::QueueEmptied => lane(lanes, "queue").marks.push(Mark::of(at, END, "empty")),
         EventKind::ReadinessProbe(probe) => {
-            let (glyph, note) = match probe.outcome {
-                Readiness::Ready(status) => (POINT, status.to_string()),
-                Readiness::NotReady(status) => (LOST, status.to_string()),
-                Readiness::Refused => (LOST, "refused".into()),
-                Readiness::NoAnswer => (LOST, "no answer".into()),
-            };
+            let (glyph, note) = readiness(probe.outcome);
             lane(lanes, "ready").marks.push(Mark::of(ms(probe.ended), glyph, &note));
         }
         EventKind::ClientsReleased => {
@@ -120,6 +122,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::Spawned { .. }
         | EventKind::Ready { .. }
         | EventKind::OutputDropped { .. }
+        | EventKind::SourceRead { .. }
         | EventKind::Exited { .. }
         | EventKind::LoadStarted
         | EventKind::Dispositions { .. }
@@ -132,13 +135,21 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
     }
 }
 
-fn add_pooled(lanes: &mut Vec<Lane>, pooled: &PooledRequest, ms: impl Fn(Nanos) -> f64) {
-    let lane = lane(lanes, "pooled");
-    let (from, to) = (ms(pooled.started), ms(pooled.ended));
-    lane.strokes.push(Stroke { from, to, glyph: THICK });
-    let status = pooled.status.map(|status| status.to_string());
+fn readiness(outcome: Readiness) -> (char, String) {
+    match outcome {
+        Readiness::Ready(status) => (POINT, status.to_string()),
+        Readiness::NotReady(status) => (LOST, status.to_string()),
+        Readiness::Refused => (LOST, "refused".into()),
+        Readiness::NoAnswer => (LOST, "no answer".into()),
+    }
+}
+
+/// A request of which only its beginning and its end are known.
+fn add_whole(lane: &mut Lane, time: std::ops::Range<f64>, status: Option<u16>, failed: &str) {
     let glyph = if status.is_some() { END } else { LOST };
-    lane.marks.push(Mark::of(to, glyph, &status.unwrap_or_else(|| "error".into())));
+    lane.strokes.push(Stroke { from: time.start, to: time.end, glyph: THICK });
+    let note = status.map_or_else(|| failed.into(), |status| status.to_string());
+    lane.marks.push(Mark::of(time.end, glyph, &note));
 }
 
 /// A signal after the first, which is the origin.
