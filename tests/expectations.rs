@@ -135,6 +135,8 @@ const LOG: &[&str] = &[
     "--access-log",
     r"^(GET|POST) \S+ \d+$",
 ];
+/// Violated by servers that keep data, which have a table of their own (`data.rs`).
+const OF_DATABASES: &str = "acknowledged-writes-survive";
 
 expectations! {
     correct: "correct", USUAL => [], exit 0;
@@ -198,6 +200,7 @@ expectations! {
     drops_late_job: "drops-late-job", SUBMITS => ["jobs-finish"], exit 1;
     correct_with_its_log: "correct", LOG => [], exit 0;
     loses_last_words: "loses-last-words", LOG => ["last-words-are-written"], exit 0;
+    forgets_reuse_address: "forgets-reuse-address", USUAL => ["restarts-at-once"], exit 0;
     exits_nonzero: "exits-nonzero", USUAL => ["exit-status-is-clean"], exit 0;
     leaves_child: "leaves-child", USUAL => [
         "new-connections-are-refused", "nothing-is-left-behind"
@@ -332,6 +335,9 @@ fn may_be_undecided(id: &str, violated: &BTreeSet<&str>) -> bool {
         | "nothing-is-left-behind"
         | "stalled-clients-do-not-block"
         | "idle-connections-are-released" => violated.contains("exits-before-deadline"),
+        "restarts-at-once" => ["exits-before-deadline", "nothing-is-left-behind"]
+            .into_iter()
+            .any(|id| violated.contains(id)),
         // Nothing lives long enough to answer.
         "close-is-announced" | "late-requests-are-not-swallowed" => {
             violated.contains("in-flight-requests-complete")
@@ -394,7 +400,7 @@ fn evidence(report: &Value) -> String {
 
 #[test]
 fn every_invariant_is_violated_by_somebody() {
-    for invariant in CATALOGUE {
+    for invariant in CATALOGUE.iter().filter(|it| it.id != OF_DATABASES) {
         let is_violated = TABLE.iter().any(|line| line.violated.contains(&invariant.id));
         assert!(is_violated, "no fixture violates {}", invariant.id);
     }

@@ -114,13 +114,14 @@ fn the_signals_take_turns() {
     assert_eq!(signals, [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT, Signal::TERM]);
 }
 
-/// The plan of a run without options: every situation soon, each held one with each pause, and its
+/// The plan of a run with writes: every situation soon, each held one with each pause, and its
 /// controls with the same pauses.
 #[test]
 fn three_rounds_try_everything() {
-    let options = PlanOptions::new(42);
+    let situations = Situation::ALL.to_vec();
+    let options = PlanOptions { situations, writes: true, ..PlanOptions::new(42) };
     let mut tried: HashMap<(Situation, bool, String), u32> = HashMap::new();
-    for trial in plan(&options, 3 * ROUND_TRIALS as u32).trials {
+    for trial in plan(&options, 3 * (ROUND_TRIALS as u32 + 1)).trials {
         let cell = (trial.situation, trial.is_control(), trial.moment());
         *tried.entry(cell).or_default() += 1;
     }
@@ -166,6 +167,24 @@ fn moments_of_the_start_and_of_later_signals_are_in_the_plan() {
     "#);
 }
 
+/// Where writes are declared, each of them is to be there after a second start; otherwise a few
+/// starts show whether there can be one.
+#[test]
+fn some_trials_start_the_target_again_and_with_writes_all_do() {
+    let round = |writes| {
+        let options = PlanOptions { situations: vec![], writes, ..PlanOptions::new(42) };
+        plan(&options, ROUND_TRIALS as u32 + 1).trials
+    };
+    let few = round(false).into_iter().filter(|it| it.restart).map(|it| it.situation);
+    let few: Vec<_> = few.collect();
+    assert!(few.iter().filter(|it| **it == Situation::Load).count() >= 2, "{few:?}");
+    assert!(!few.contains(&Situation::Writes) && !few.contains(&Situation::SlowHandler));
+    for trial in round(true) {
+        let is_ready = trial.situation != Situation::Startup;
+        assert_eq!(trial.restart, is_ready && !trial.is_control(), "{trial:?}");
+    }
+}
+
 #[test]
 fn nothing_chosen_means_the_usual() {
     let options = PlanOptions { signals: vec![], situations: vec![], ..PlanOptions::new(42) };
@@ -199,7 +218,8 @@ fn a_plan_is_the_same_in_every_version() {
             "after_ms": 548.728
           }
         }
-      ]
+      ],
+      "restart": true
     }
     "#);
 }

@@ -59,6 +59,7 @@ fn trial(number: u32) -> Trial {
             to: SignalTo::Leader,
             moment: Moment::Uniform { after: Duration::from_millis(950) },
         }],
+        restart: false,
     }
 }
 

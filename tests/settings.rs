@@ -12,7 +12,7 @@ use shutdown_check::cli::config;
 use shutdown_check::cli::settings::{Address, Amount, JudgeSettings, Settings, Verbosity};
 use shutdown_check::invariants::CATALOGUE;
 use shutdown_check::model::contract::{Contract, ExpectedExit, JobPatterns};
-use shutdown_check::model::plan::Arrivals;
+use shutdown_check::model::plan::{Arrivals, Situation};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::target::RequestTemplate;
 use shutdown_check::model::verdict::{Profile, Severity};
@@ -466,6 +466,37 @@ fn jobs_are_declared_or_usual() {
 }
 
 #[test]
+fn writes_are_tried_where_they_are_declared() {
+    let settings = run("--write /kv/{key} --read /kv/{key}");
+    let writes = settings.writes.clone().unwrap();
+    assert_eq!(
+        (writes.write.name(), writes.read.name()),
+        ("POST /kv/{key}".into(), "GET /kv/{key}".into())
+    );
+    assert_eq!(writes.write.body, b"{value}");
+    assert!(settings.situations.contains(&Situation::Writes));
+    assert!(settings.contract(Vec::new()).has_writes && settings.plan_options(7).writes);
+    let none = run("");
+    assert_eq!(none.writes, None);
+    assert!(!none.situations.contains(&Situation::Writes));
+    assert_eq!(run("--write /set/{key}/{value} --read /get/{key}").writes.unwrap().write.body, b"");
+    let of_file = whole().run("--config ci/check.toml").writes.unwrap();
+    assert_eq!((of_file.write.name().as_str(), of_file.write.expect), ("PUT /kv/{key}", Some(201)));
+    let user = whole().variable("SHUTDOWN_CHECK_READ", "/v2/{key}");
+    let of_line = user.run("--config ci/check.toml --write /v2/{key}").writes.unwrap();
+    assert_eq!(of_line.read.path, "/v2/{key}");
+}
+
+#[test]
+fn a_folder_of_its_own_need_not_be_there_yet() {
+    let target = run("--cwd {dir}/data --env DATABASE={dir}/kv.db ./bin").target();
+    assert!(target.needs_folder() && !run("--env A={port} ./bin").target().needs_folder());
+    let target = target.in_folder(Path::new("/tmp/x"));
+    assert_eq!(target.cwd, Some("/tmp/x/data".into()));
+    assert_eq!(target.env, [("DATABASE".into(), "/tmp/x/kv.db".into())]);
+}
+
+#[test]
 fn plans_and_contracts_follow() {
     let settings = run("--signal INT --rate 50 --connections 3 --expect-exit 0,143");
     let options = settings.plan_options(7);
@@ -539,6 +570,10 @@ refused = 'job (?P<id>\S+) refused'
 file   = "jobs-{port}.log"
 url    = "/jobs?access_token=hunter2"
 submit = "POST /jobs/{key}"
+
+[writes]
+write = { method = "PUT", path = "/kv/{key}", headers = { Authorization = "Bearer abc" }, body = '{"n": "{value}"}', expect = 201 }
+read  = { path = "/kv/{key}" }
 
 [levels]
 in-flight-requests-complete = "warn"
@@ -708,6 +743,26 @@ fn messages_about_settings() {
     can't read DIR/absent.toml: No such file or directory (os error 2)
       name another one (--config), or none (--no-config)
     ");
+    insta::assert_snapshot!(error("--write /kv/{key}"), @r"
+    --write is given and --read is not: a write is read back after a restart
+      give both: --write 'PUT /kv/{key}' --read '/kv/{key}'
+    ");
+    insta::assert_snapshot!(error("--read /kv/{key}"), @r"
+    --read is given and --write is not: a write is read back after a restart
+      give both: --write 'PUT /kv/{key}' --read '/kv/{key}'
+    ");
+    insta::assert_snapshot!(error("--write-body {value}"), @r"
+    --write-body is given and --write is not: a write is read back after a restart
+      give both: --write 'PUT /kv/{key}' --read '/kv/{key}'
+    ");
+    insta::assert_snapshot!(error("--write /kv --read /kv/{key}"), @r"
+    POST /kv has no {key} in it
+      each write has a key of its own: put {key} where it belongs
+    ");
+    insta::assert_snapshot!(error("--write /kv/{key} --write-body x --read /kv/{key}"), @r"
+    POST /kv/{key} has no {value} in it
+      what is written is looked for later: put {value} into the body or the path
+    ");
     insta::assert_snapshot!(error("--job-start job(?P<id>.)"), @r"
     can't tell jobs by their start alone
       name their finish, too: --job-finish
@@ -747,7 +802,13 @@ fn messages_about_the_file() {
     insta::assert_snapshot!(file_error("lamb-duck = '3s'"), @r#"DIR/shutdown-check.toml:1: unknown key "lamb-duck"; did you mean "lame-duck"?"#);
     insta::assert_snapshot!(file_error("[[request]]\npath = '/'\nwieght = 2"), @r#"DIR/shutdown-check.toml:3: unknown key "wieght"; did you mean "weight"?"#);
     insta::assert_snapshot!(file_error("[jobs]\nstrat = ''"), @r#"DIR/shutdown-check.toml:2: unknown key "strat"; did you mean "start"?"#);
-    insta::assert_snapshot!(file_error("[writes]\nx = 1"), @r#"DIR/shutdown-check.toml:1: unknown key "writes"; the nearest is "rate": see `shutdown-check schema config`"#);
+    insta::assert_snapshot!(file_error("wirtes = 1"), @r#"DIR/shutdown-check.toml:1: unknown key "wirtes"; did you mean "writes"?"#);
+    insta::assert_snapshot!(file_error("[writes]\nx = 1"), @r#"DIR/shutdown-check.toml:2: unknown key "x"; the nearest is "read": see `shutdown-check schema config`"#);
+    insta::assert_snapshot!(file_error("[writes]\nwrite = { path = '/kv/{key}', body = '{value}' }"), @r#"DIR/shutdown-check.toml:1: the key "read" is missing"#);
+    insta::assert_snapshot!(file_error("[writes]\nwrite = { path = '/kv/{key}' }\nread = { path = '/kv/{key}' }"), @r"
+    GET /kv/{key} has no {value} in it
+      what is written is looked for later: put {value} into the body or the path
+    ");
     insta::assert_snapshot!(file_error("[levels]\nin-flight-request-complete = 'deny'"), @r#"DIR/shutdown-check.toml:2: no invariant is called "in-flight-request-complete"; did you mean "in-flight-requests-complete"?"#);
     insta::assert_snapshot!(file_error("[levels]\nin-flight-requests-complete = 'denied'"), @r#"DIR/shutdown-check.toml:2: in-flight-requests-complete: "denied" is not possible here: use allow or warn or deny"#);
     insta::assert_snapshot!(file_error("profile = 'stict'"), @r#"DIR/shutdown-check.toml:1: profile: "stict" is not possible here: use graceful or strict or kubernetes or worker"#);

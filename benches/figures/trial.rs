@@ -137,6 +137,7 @@ fn target() -> Target {
         ready_timeout: Duration::from_secs(10),
         requests: vec![RequestTemplate::get("/")],
         elsewhere: Elsewhere::default(),
+        writes: None,
     }
 }
 

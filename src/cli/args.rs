@@ -180,6 +180,15 @@ pub struct LoadArgs {
     /// The right status of each --path
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..=599))]
     pub expect_status: Option<u16>,
+    /// Write like this, and look for it after a restart: 'PUT /kv/{key}'
+    #[arg(long, value_name = "PATH", value_parser = values::path_spec)]
+    pub write: Option<PathSpec>,
+    /// What is written [default: {value}]
+    #[arg(long, value_name = "TEXT")]
+    pub write_body: Option<String>,
+    /// Read it back like this: '/kv/{key}'
+    #[arg(long, value_name = "PATH", value_parser = values::path_spec)]
+    pub read: Option<PathSpec>,
     /// Connections in use at the same time [default: 16]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub connections: Option<u16>,

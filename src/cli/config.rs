@@ -55,6 +55,8 @@ pub struct ConfigFile {
     pub ready_timeout: Option<Duration>,
     /// The requests of the load; found out where there are none.
     pub request: Vec<RequestEntry>,
+    /// How something is written that must be there when the target is started again.
+    pub writes: Option<WritesTable>,
     /// Connections in use at the same time.
     #[serde(deserialize_with = "texts::connections")]
     #[schemars(range(min = 1, max = 10_000))]
@@ -165,6 +167,40 @@ pub struct RequestEntry {
 
 fn one() -> NonZeroU32 {
     NonZeroU32::MIN
+}
+
+/// How something is written, and how it is read back. `{key}` becomes a key that no other write has,
+/// and `{value}` what is written.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WritesTable {
+    /// The request that writes; an answer with a status from 200 to 299 acknowledges it.
+    pub write: WriteEntry,
+    /// The request that reads it back; the answer has the value somewhere in its body.
+    pub read: WriteEntry,
+}
+
+/// One of the two requests.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WriteEntry {
+    /// Path and query.
+    #[serde(deserialize_with = "texts::path")]
+    pub path: String,
+    /// The method; GET where absent, or POST with a body.
+    #[serde(default, deserialize_with = "texts::method")]
+    #[schemars(with = "Option<String>")]
+    pub method: Option<String>,
+    /// Header fields.
+    #[serde(default, deserialize_with = "texts::headers")]
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    #[serde(default)]
+    pub body: Option<String>,
+    /// The status that acknowledges it, where only that one does.
+    #[serde(default, deserialize_with = "texts::status")]
+    #[schemars(range(min = 100, max = 599))]
+    pub expect: Option<u16>,
 }
 
 /// How jobs are told apart: regular expressions, each with a group named `id`.

@@ -50,6 +50,27 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// A write without a reading, or a reading without a write.
+    #[error(
+        "{given} is given and {missing} is not: a write is read back after a restart\n  give both: \
+         --write 'PUT /kv/{{key}}' --read '/kv/{{key}}'"
+    )]
+    HalfWrites {
+        /// What there is.
+        given: &'static str,
+        /// What there is not.
+        missing: &'static str,
+    },
+    /// A write whose key or value is nowhere in it.
+    #[error("{what} has no {missing} in it\n  {advice}")]
+    Unmarked {
+        /// The request as people name it.
+        what: String,
+        /// What is missing.
+        missing: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The body of a request can't be read from its file.
     #[error("can't read the body of {request} from {}: {reason}", path.display())]
     UnreadableBody {

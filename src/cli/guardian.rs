@@ -13,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
-use crate::target::cgroup::remove_all_of_run;
 use crate::target::tree::{MARKER, processes_with};
+use crate::target::{cgroup, folder};
 use crate::trial::subject::Guard;
 
 /// The harness's end of the pipe.
@@ -92,6 +92,7 @@ pub fn guard(run_id: &str) -> ExitCode {
             let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
         }
     }
-    remove_all_of_run(run_id);
+    cgroup::remove_all_of_run(run_id);
+    folder::remove_all_of_run(run_id);
     ExitCode::SUCCESS
 }

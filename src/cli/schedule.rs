@@ -213,6 +213,9 @@ impl<'a> Schedule<'a> {
         self.occasion.lacks(trial.situation)?;
         let of_each = trial.load.connections.min(parallelism.unwrap_or(u16::MAX));
         let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
+        if trial.situation.needs_writes() && !self.options.writes {
+            return Err("no write is declared (--write)");
+        }
         match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.
             Err(_) if trial.situation.has_requests_in_process() && has_kernel => Ok(Vec::new()),

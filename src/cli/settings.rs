@@ -16,7 +16,7 @@ use super::error::UsageError;
 use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
 use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
-use crate::model::target::{RequestTemplate, Target};
+use crate::model::target::{RequestTemplate, Target, WriteTemplates};
 use crate::model::verdict::{Profile, Severity};
 use crate::plan::PlanOptions;
 
@@ -27,6 +27,7 @@ mod outputs;
 mod requests;
 mod rules;
 mod worker;
+mod writes;
 mod written;
 
 pub use address::Address;
@@ -67,6 +68,9 @@ pub struct Settings {
     /// The requests of the load; found out where empty.
     #[serde(rename = "request", serialize_with = "written::requests")]
     pub requests: Vec<RequestTemplate>,
+    /// How something is written that must survive the shutdown, and how it is read back.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "written::writes")]
+    pub writes: Option<WriteTemplates>,
     /// Connections in use at the same time.
     pub connections: u16,
     /// Requests a second; a closed loop where absent.
@@ -183,6 +187,7 @@ impl Settings {
             ready_timeout: self.ready_timeout,
             requests: self.requests.clone(),
             elsewhere: self.elsewhere(),
+            writes: self.writes.clone(),
         }
     }
 
@@ -194,6 +199,7 @@ impl Settings {
             jobs_stop_within: self.jobs_stop_within,
             lame_duck: self.lame_duck,
             has_readiness: self.ready_path.is_some(),
+            has_writes: self.writes.is_some(),
             expect_exit: self.expect_exit.clone(),
             second_signal: self.second_signal,
             requests,
@@ -223,6 +229,7 @@ impl Settings {
             connections: self.connections,
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
             submits_jobs: self.job_submit.is_some(),
+            writes: self.writes.is_some(),
             ..PlanOptions::new(seed)
         }
     }
@@ -275,6 +282,8 @@ impl Layers<'_> {
             return Err(UsageError::LameDuck { lame_duck, deadline });
         }
         let default = PlanOptions::new(0);
+        let writes = writes::resolve(&self)?;
+        let usual_situations = writes::situations(default.situations, writes.is_some());
         let settings = Settings {
             command: self.command()?,
             cwd: self.cwd()?,
@@ -284,6 +293,7 @@ impl Layers<'_> {
             ready_file: self.ready_file(),
             ready_timeout: self.ready_timeout(),
             requests: requests::resolve(&self)?,
+            writes,
             address: found.address,
             connections: first(line.load.connections, env.load.connections, file.connections)
                 .unwrap_or(default.connections),
@@ -292,7 +302,7 @@ impl Layers<'_> {
                 .unwrap_or(default.signals),
             signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to),
             situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
-                .unwrap_or(default.situations),
+                .unwrap_or(usual_situations),
             rules: Rules::resolve(l, e, file),
             deadline,
             refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
@@ -346,6 +356,11 @@ impl Layers<'_> {
             Some(path) => Some(self.dir.join(path)),
             None => self.file.cwd.as_ref().map(|path| self.beside_file(path)),
         };
+        // Each trial has its own, which is made when it begins.
+        let named = asked.or(self.file.cwd.as_ref());
+        if let Some(folder) = named.filter(|path| path.starts_with("{dir}")) {
+            return Ok(Some(folder.clone()));
+        }
         match path {
             Some(path) if !path.is_dir() => Err(UsageError::NoDirectory { path }),
             path => Ok(path),

@@ -84,7 +84,7 @@ fn is_idle(history: &History, signal: &SignalSent, exit: Option<Nanos>) -> bool 
         EventKind::Connection(c) => concerns(c.started, c.ended),
         EventKind::Request(request) => concerns(request.started, request.ended),
         EventKind::Probe(probe) => concerns(probe.started, probe.ended),
-        EventKind::PooledRequest(_) => true,
+        EventKind::PooledRequest(_) | EventKind::Write(_) => true,
         _ => false,
     })
 }

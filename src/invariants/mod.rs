@@ -8,6 +8,7 @@ use crate::model::history::{History, SignalSent};
 use crate::model::plan::Situation;
 use crate::model::verdict::{Profile, Severity, Verdict};
 
+mod acknowledged_writes_survive;
 mod at_work;
 mod close_is_announced;
 mod deadline;
@@ -33,6 +34,7 @@ mod queued_connections_are_served;
 mod readiness_fails_first;
 mod repeated_signal_is_harmless;
 mod responses_are_whole;
+mod restarts_at_once;
 mod serves_through_lame_duck;
 mod signal_is_handled;
 mod stalled_clients_do_not_block;
@@ -57,6 +59,8 @@ pub const CATALOGUE: &[&Invariant] = &[
     &exits_before_deadline::INVARIANT,
     &exit_status_is_clean::INVARIANT,
     &nothing_is_left_behind::INVARIANT,
+    &acknowledged_writes_survive::INVARIANT,
+    &restarts_at_once::INVARIANT,
     &idle_connections_are_released::INVARIANT,
     &close_is_announced::INVARIANT,
     &stalled_clients_do_not_block::INVARIANT,

@@ -14,6 +14,7 @@ use crate::model::plan::{Arrivals, LoadShape, Situation, Trial};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
 use crate::model::verdict::{Verdict, Violation};
+use crate::model::write::{ReadBack, ReadOutcome, Write, WriteOutcome};
 
 /// S⁻, far enough from the beginning of the trial for all that precedes it.
 const BEFORE: Nanos = Nanos::from_ms(10_000);
@@ -31,6 +32,7 @@ fn instant(ms: i64) -> Nanos {
 /// A history in the making. Requests and connections are counted, each from 1, so that where each
 /// request has a connection of its own, both have the same number.
 pub(crate) struct Story {
+    restart: bool,
     contract: Contract,
     situation: Situation,
     events: Vec<Event>,
@@ -52,9 +54,16 @@ impl Story {
             ..Contract::default()
         };
         let situation = Situation::Load;
-        Self { contract, situation, events: Vec::new(), requests: 0, connections: 0 }
-            .event(-9_000, EventKind::Spawned { pid: PID })
-            .line(-8_900, "listening")
+        Self {
+            restart: false,
+            contract,
+            situation,
+            events: Vec::new(),
+            requests: 0,
+            connections: 0,
+        }
+        .event(-9_000, EventKind::Spawned { pid: PID })
+        .line(-8_900, "listening")
     }
 
     /// Promises something else.
@@ -291,6 +300,36 @@ impl Story {
             .exit_signal(30_002, Signal::KILL)
     }
 
+    /// It is planned to start the target again.
+    pub(crate) fn with_restart(self) -> Self {
+        Self { restart: true, ..self }
+    }
+
+    /// The target is started again, and ready 10 ms later.
+    pub(crate) fn restarted(self, ms: i64) -> Self {
+        let after = Duration::from_millis(10);
+        self.event(ms, EventKind::StartedAgain { pid: PID + 77, port: 8080 })
+            .event(ms + 10, EventKind::Restarted { after })
+    }
+
+    /// A write that took a millisecond and ended like this.
+    pub(crate) fn write(self, ended_ms: i64, key: &str, outcome: WriteOutcome) -> Self {
+        let (started, ended) = (instant(ended_ms - 1), instant(ended_ms));
+        let (key, sent) = (key.to_owned(), Some(started));
+        let write = Write { key, local_port: None, started, sent, ended, outcome };
+        self.event(ended_ms, EventKind::Write(write))
+    }
+
+    /// A key is read after the second start, late enough.
+    pub(crate) fn read_back(self, key: &str, outcome: ReadOutcome) -> Self {
+        let status = match outcome {
+            ReadOutcome::Present | ReadOutcome::Damaged => Some(200),
+            ReadOutcome::Absent => Some(404),
+            ReadOutcome::Unknown => None,
+        };
+        self.event(900, EventKind::ReadBack(ReadBack { key: key.to_owned(), status, outcome }))
+    }
+
     /// A child of the target's is still there.
     pub(crate) fn process_left(self, ms: i64) -> Self {
         self.event(ms, EventKind::ProcessLeft { pid: PID + 1, command: "node worker.js".into() })
@@ -312,6 +351,7 @@ impl Story {
             load,
             hold: None,
             signals: Vec::new(),
+            restart: self.restart,
         };
         let header = Header {
             history_version: HISTORY_VERSION.into(),

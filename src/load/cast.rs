@@ -104,9 +104,11 @@ fn poses(
     requests: &[PreparedRequest],
 ) -> Vec<Pose> {
     match situation {
-        Situation::Load | Situation::Idle | Situation::Startup | Situation::JobRunning => {
-            Vec::new()
-        }
+        Situation::Load
+        | Situation::Idle
+        | Situation::Startup
+        | Situation::JobRunning
+        | Situation::Writes => Vec::new(),
         Situation::OneRequest => vec![match landmark {
             Some(Landmark::Accepted) => Pose::AskingLater,
             Some(Landmark::HalfHead) => Pose::HalfHead,

@@ -111,6 +111,17 @@ impl Exchange {
         }
     }
 
+    /// Keeps so many bytes of the response's body.
+    pub fn keeping(mut self, bytes: usize) -> Self {
+        self.reader.keep(bytes);
+        self
+    }
+
+    /// The bytes of the body that were kept.
+    pub fn kept(&mut self) -> Vec<u8> {
+        self.reader.kept()
+    }
+
     /// Sends it at another pace.
     pub fn at_pace(mut self, pace: Pace) -> Self {
         self.pace = pace;

@@ -25,6 +25,9 @@ pub struct ResponseReader {
     hash: Sha256,
     length: u64,
     digest: Option<String>,
+    /// The beginning of the body, where it is wanted, and how much of it.
+    kept: Vec<u8>,
+    keeps: usize,
     /// The status code, once the head is complete.
     pub status: Option<u16>,
     /// How the end of the body is known, once the head is complete.
@@ -64,12 +67,24 @@ impl ResponseReader {
             hash: Sha256::new(),
             length: 0,
             digest: None,
+            kept: Vec::new(),
+            keeps: 0,
             status: None,
             framing: None,
             closes: false,
             close_announced: false,
             http_1_0: false,
         }
+    }
+
+    /// Keeps so many bytes of the body, where it is usually only measured.
+    pub fn keep(&mut self, bytes: usize) {
+        self.keeps = bytes;
+    }
+
+    /// The bytes of the body that were kept.
+    pub fn kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.kept)
     }
 
     /// Takes more bytes; how many of them belong to this response.
@@ -139,6 +154,8 @@ impl ResponseReader {
     fn take_body(&mut self, bytes: &[u8], limit: u64) -> usize {
         let taken = bytes.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
         self.hash.update(&bytes[..taken]);
+        let room = self.keeps.saturating_sub(self.kept.len());
+        self.kept.extend_from_slice(&bytes[..taken.min(room)]);
         self.length += taken as u64;
         taken
     }

@@ -65,6 +65,9 @@ pub struct Contract {
     /// Whether the user named a readiness endpoint.
     #[serde(default)]
     pub has_readiness: bool,
+    /// Whether the user has declared how to write and how to read back.
+    #[serde(default)]
+    pub has_writes: bool,
     /// How long the target took to exit with nothing open, at its longest; absent where that was
     /// not seen.
     #[serde(
@@ -149,6 +152,7 @@ impl Default for Contract {
             reaction: reaction(),
             lame_duck: None,
             has_readiness: false,
+            has_writes: false,
             usual_exit: None,
             expect_exit: Vec::new(),
             second_signal: SecondSignal::Ignore,

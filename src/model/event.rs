@@ -12,6 +12,7 @@ use super::address::ServerAddress;
 pub use super::line::{JobSubmit, LineSource, SourceLine};
 use super::signal::Signal;
 use super::time::{Nanos, duration_ms};
+use super::write::{ReadBack, Write};
 
 /// The place of an event in its history, counted from 0.
 pub type EventIndex = u32;
@@ -186,6 +187,38 @@ pub enum EventKind {
     PooledRequest(PooledRequest),
     /// A request that submits a job.
     JobSubmit(JobSubmit),
+    /// A write of a declared kind.
+    Write(Write),
+
+    // ---- the second start --------------------------------------------------------------------
+    /// The target was started again after its exit, on the same port and state.
+    StartedAgain {
+        /// Its first process.
+        pid: u32,
+        /// The port that it was handed.
+        port: u16,
+    },
+    /// It was ready again.
+    Restarted {
+        /// From its start to that.
+        #[serde(rename = "after_ms", with = "duration_ms")]
+        after: Duration,
+    },
+    /// It was not ready again within its time, or ended before.
+    NotRestarted {
+        /// What was seen of it last.
+        reason: String,
+        /// The last lines that it wrote.
+        #[serde(default)]
+        lines: Vec<String>,
+    },
+    /// The second start shows nothing, for a reason that is not the target's.
+    RestartMissed {
+        /// What went wrong.
+        what: String,
+    },
+    /// A key that had been written was read after the second start.
+    ReadBack(ReadBack),
 }
 
 /// Where a line of output came from.

@@ -28,3 +28,4 @@ pub mod time;
 pub mod verdict;
 mod well_formed;
 mod worker;
+pub mod write;

@@ -35,6 +35,9 @@ pub struct Trial {
     pub hold: Option<Hold>,
     /// The signals, in order. None in a control, which shows what is lost without one.
     pub signals: Vec<PlannedSignal>,
+    /// Whether the target is started again after its exit, on the same port and state.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restart: bool,
 }
 
 impl Trial {
@@ -116,11 +119,13 @@ pub enum Situation {
     MixedSignals,
     /// A background job at a landmark of its life, and no connection.
     JobRunning,
+    /// Clients that write, and nothing else.
+    Writes,
 }
 
 impl Situation {
     /// Every situation, in the order in which they are listed to users.
-    pub const ALL: [Situation; 21] = [
+    pub const ALL: [Situation; 22] = [
         Situation::Load,
         Situation::OneRequest,
         Situation::Idle,
@@ -142,6 +147,7 @@ impl Situation {
         Situation::SignalBurst,
         Situation::MixedSignals,
         Situation::JobRunning,
+        Situation::Writes,
     ];
 
     /// Its name on the command line and in reports.
@@ -168,6 +174,7 @@ impl Situation {
             Situation::SignalBurst => "signal-burst",
             Situation::MixedSignals => "mixed-signals",
             Situation::JobRunning => "job-running",
+            Situation::Writes => "writes",
         }
     }
 
@@ -205,7 +212,28 @@ impl Situation {
             Situation::JobRunning => {
                 "a background job at its start, half-way, at its end, or being submitted"
             }
+            Situation::Writes => "with --write: clients that write, and nothing else",
         }
+    }
+
+    /// Whether clients ask for as long as the window lasts, and the signal comes at a random instant
+    /// of it.
+    pub fn is_load(self) -> bool {
+        matches!(self, Situation::Load | Situation::Writes)
+    }
+
+    /// Whether it takes writes that the user has declared.
+    pub fn needs_writes(self) -> bool {
+        self == Situation::Writes
+    }
+
+    /// Whether the target is started again after it: where connections end that a second start may
+    /// stumble over, and where that costs little.
+    pub fn is_followed_by_restart(self) -> bool {
+        matches!(
+            self,
+            Situation::Load | Situation::OneRequest | Situation::IdleKeepalive | Situation::Writes
+        )
     }
 
     /// Whether the target has to be held still for it.

@@ -242,6 +242,12 @@ pub struct TrialReport {
     pub queue_emptied_after_ms: Option<f64>,
     /// From the signal to the last response of a request in process, in milliseconds.
     pub drain_ms: Option<f64>,
+    /// From its second start, after the exit, until it was ready again, in milliseconds.
+    #[serde(default)]
+    pub restarted_after_ms: Option<f64>,
+    /// Writes of a declared kind that were acknowledged.
+    #[serde(default)]
+    pub writes_acknowledged: u32,
     /// Requests that its clients made, pooled clients left out.
     #[serde(default)]
     pub requests: u32,

@@ -1,6 +1,6 @@
 //! How a target is started, and what is asked of it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::event::ExitStatus;
@@ -38,6 +38,8 @@ pub struct Target {
     pub requests: Vec<RequestTemplate>,
     /// Where else than in its output something is learnt of its jobs and its log.
     pub elsewhere: Elsewhere,
+    /// How something is written to it that must be there when it is started again.
+    pub writes: Option<WriteTemplates>,
 }
 
 /// Places besides the target's output; `{port}` in each stands for the port of the trial.
@@ -59,13 +61,62 @@ impl Elsewhere {
     pub fn is_shared(&self) -> bool {
         let places = [&self.job_file, &self.job_url, &self.log_file].into_iter().flatten();
         let mut lasting = places.filter(|place| !self.is_own_page(place));
-        lasting.any(|place| !place.contains("{port}"))
+        lasting.any(|place| !place.contains("{port}") && !place.contains(FOLDER))
     }
 
     /// Whether the jobs are listed by the target itself, which can't be asked after its end.
     fn is_own_page(&self, place: &str) -> bool {
         self.job_url.as_deref() == Some(place) && place.starts_with('/')
     }
+
+    /// The same places, with this folder for `{dir}`.
+    fn in_folder(&self, placed: impl Fn(&String) -> String) -> Self {
+        Self {
+            job_file: self.job_file.as_ref().map(&placed),
+            log_file: self.log_file.as_ref().map(&placed),
+            ..self.clone()
+        }
+    }
+}
+
+/// What stands for a trial's own folder in a command, a variable, a directory or a file's name.
+const FOLDER: &str = "{dir}";
+
+impl Target {
+    /// Whether each trial needs a folder of its own: where `{dir}` stands for it somewhere.
+    pub fn needs_folder(&self) -> bool {
+        let in_cwd = self.cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().contains(FOLDER));
+        let mut words = self.command.iter().chain(self.env.iter().map(|(_, value)| value));
+        in_cwd || words.any(|word| word.contains(FOLDER))
+    }
+
+    /// The same target, with this folder for `{dir}`.
+    pub fn in_folder(&self, folder: &Path) -> Self {
+        let folder = folder.to_string_lossy();
+        let placed = |text: &String| text.replace(FOLDER, &folder);
+        let cwd = self.cwd.as_ref().map(|cwd| placed(&cwd.to_string_lossy().into_owned()).into());
+        Self {
+            command: self.command.iter().map(placed).collect(),
+            cwd: cwd.or_else(|| self.cwd.clone()),
+            env: self.env.iter().map(|(name, value)| (name.clone(), placed(value))).collect(),
+            ready_file: self.ready_file.as_ref().map(placed),
+            leaves_no: self.leaves_no.iter().map(placed).collect(),
+            elsewhere: self.elsewhere.in_folder(placed),
+            ..self.clone()
+        }
+    }
+}
+
+/// How something is written, and how it is read back. `{key}` stands for the key of a write, and
+/// `{value}` for what is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteTemplates {
+    /// The request that writes.
+    pub write: RequestTemplate,
+    /// The request that reads it back.
+    pub read: RequestTemplate,
+    /// The status of the answer to the reading of a key that was never written; found out.
+    pub absent: Option<u16>,
 }
 
 impl Target {

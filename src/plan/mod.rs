@@ -22,6 +22,7 @@ use draw::{Purpose, draw, stratified};
 /// and `load` comes twice, since each of its trials shows another moment.
 const ROUND: &[(Situation, Part)] = &[
     (Situation::Load, Part::Signal),
+    (Situation::Writes, Part::Signal),
     (Situation::SlowHandler, Part::Signal),
     (Situation::StalledSender, Part::Signal),
     (Situation::Delivered, Part::Signal),
@@ -54,9 +55,9 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::MixedSignals, Part::Once),
 ];
 
-/// As many trials as one round of all situations with one signal has: `slow-handler` stands for
-/// those of [`Part::Once`].
-pub const ROUND_TRIALS: usize = ROUND.len() - 3;
+/// As many trials as one round of a run without options has: `slow-handler` stands for those of
+/// [`Part::Once`], and nothing is written.
+pub const ROUND_TRIALS: usize = ROUND.len() - 4;
 
 /// What a trial of a situation is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,7 @@ pub struct PlanOptions {
     /// Whether the target listens; otherwise only what consists of no connection is tried.
     pub has_listener: bool,
     /// The situations that the trials take turns with; all of them where empty.
+    /// Those that need writes are of no use where none are declared.
     pub situations: Vec<Situation>,
     /// How many connections are in use at the same time.
     pub connections: u16,
@@ -136,6 +138,8 @@ pub struct PlanOptions {
     pub window: (Duration, Duration),
     /// Whether it is known how a job is submitted.
     pub submits_jobs: bool,
+    /// Whether the user has declared writes, which every trial then reads back.
+    pub writes: bool,
 }
 
 impl PlanOptions {
@@ -146,13 +150,14 @@ impl PlanOptions {
             signals: vec![Signal::TERM],
             signal_to: None,
             has_listener: true,
-            situations: Situation::ALL.to_vec(),
+            situations: Situation::ALL.into_iter().filter(|it| !it.needs_writes()).collect(),
             connections: 16,
             arrivals: None,
             keep_alive_percent: 50,
             pooled_clients: 1,
             window: (Duration::from_millis(200), Duration::from_millis(600)),
             submits_jobs: false,
+            writes: false,
         }
     }
 }
@@ -181,7 +186,7 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     let is_of_worker = situation == Situation::Idle && !options.has_listener;
     let moment = match situation {
         // What a worker is at, its jobs show: so that every moment has its turn.
-        _ if situation == Situation::Load || is_of_worker => {
+        _ if situation.is_load() || is_of_worker => {
             let place = stratified(options.seed, cell as u64, visit as u64);
             Moment::Uniform { after: within(options.window, place) }
         }
@@ -199,6 +204,8 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
             vec![PlannedSignal { signal, to: options.signal_to.unwrap_or_default(), moment }]
         }
     });
+    let all = options.writes && situation != Situation::Startup;
+    let is_restarted = all || situation.is_followed_by_restart();
     Trial {
         number,
         // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
@@ -206,6 +213,7 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         situation,
         load: load(options, situation, number),
         hold,
+        restart: signals.is_some() && is_restarted,
         signals: signals.unwrap_or_default(),
     }
 }
@@ -220,11 +228,14 @@ fn job_landmark(options: &PlanOptions, visit: usize) -> JobLandmark {
 /// What a round consists of: the chosen situations, each with each signal, and the controls.
 fn cells(options: &PlanOptions) -> Vec<Cell> {
     let signals = or_default(&options.signals, &[Signal::TERM]);
-    let situations = or_default(&options.situations, &Situation::ALL);
-    let has_once = !situations.contains(&Situation::SlowHandler);
+    let is_chosen = |situation: &Situation| match &options.situations[..] {
+        [] => options.writes || !situation.needs_writes(),
+        some => some.contains(situation),
+    };
+    let has_once = !is_chosen(&Situation::SlowHandler);
     let chosen = ROUND.iter().filter(|(situation, part)| {
         let is_possible = options.has_listener || !situation.needs_connections();
-        situations.contains(situation) && is_possible && (has_once || *part != Part::Once)
+        is_chosen(situation) && is_possible && (has_once || *part != Part::Once)
     });
     let mut cells: Vec<_> = chosen
         .flat_map(|&(situation, part)| match part {
@@ -252,7 +263,10 @@ fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
         },
         _ => LoadShape {
             connections: match situation {
-                Situation::Idle | Situation::Startup | Situation::JobRunning => 0,
+                Situation::Idle
+                | Situation::Startup
+                | Situation::JobRunning
+                | Situation::Writes => 0,
                 Situation::OneRequest => 1,
                 _ => options.connections.min(OF_EACH_KIND),
             },

@@ -115,6 +115,7 @@ mod tests {
                 to: SignalTo::Leader,
                 moment: Moment::Uniform { after: Duration::from_micros(after_us) },
             }],
+            restart: false,
         };
         let pause = Duration::from_micros(12_345);
         let trials = vec![

@@ -10,6 +10,7 @@ use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, Trial
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
 use crate::model::verdict::{Broken, Finding, Severity, Verdict, VerdictName, Violation};
+use crate::model::write::WriteOutcome;
 
 mod controls;
 mod coverage;
@@ -185,6 +186,14 @@ fn measured(history: &History) -> TrialReport {
         EventKind::Held { took, .. } => Some(took.as_secs_f64() * 1e3),
         _ => None,
     });
+    let restarted_after_ms = history.events().iter().find_map(|event| match event.kind {
+        EventKind::Restarted { after } => Some(after.as_secs_f64() * 1e3),
+        _ => None,
+    });
+    let acknowledged = history.events().iter().filter(|event| {
+        let EventKind::Write(write) = &event.kind else { return false };
+        matches!(write.outcome, WriteOutcome::Acknowledged(_))
+    });
     let ambiguous = history.phased_requests().filter(|(_, _, phase)| *phase == Phase::Ambiguous);
     TrialReport {
         number: trial.number,
@@ -208,6 +217,8 @@ fn measured(history: &History) -> TrialReport {
         queue_emptied_after_ms: first(|kind| matches!(kind, EventKind::QueueEmptied))
             .and_then(after),
         drain_ms: drained.and_then(after),
+        restarted_after_ms,
+        writes_acknowledged: count(acknowledged.count()),
         requests: count(history.requests().count()),
         ambiguous: count(ambiguous.count()),
         harness_lag_ms: history.lag().as_secs_f64() * 1e3,

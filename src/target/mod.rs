@@ -3,6 +3,7 @@
 pub mod announce;
 pub mod cgroup;
 pub mod files;
+pub mod folder;
 pub mod hold;
 pub mod launch;
 pub mod output;

@@ -91,6 +91,37 @@ pub fn is_served(address: &ServerAddress) -> bool {
     }
 }
 
+/// Whether a process has a socket on the port, listening or connected. Connections that only the
+/// kernel still knows, since their process is gone or has closed them, are none: after an exit they
+/// are what is left of the target itself.
+///
+/// # Errors
+/// When the kernel's list can't be read (proc_pid_net(5)).
+#[cfg(target_os = "linux")]
+pub fn is_in_use(port: u16) -> io::Result<bool> {
+    // Of the thread, which may live in another network namespace than the process.
+    let lists = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
+    let four = std::fs::read_to_string(lists[0])?;
+    // Where there is no version 6, nobody is there.
+    let six = std::fs::read_to_string(lists[1]).unwrap_or_default();
+    Ok([four, six].iter().flat_map(|list| list.lines().skip(1)).any(|line| holds(line, port)))
+}
+
+/// The same, where only trying tells.
+#[cfg(not(target_os = "linux"))]
+pub fn is_in_use(port: u16) -> io::Result<bool> {
+    Ok(is_taken(port))
+}
+
+/// Whether a line is of a socket on this local port that some process has open, by its inode.
+#[cfg(target_os = "linux")]
+fn holds(line: &str, port: u16) -> bool {
+    let mut words = line.split_whitespace();
+    let local = words.nth(1).and_then(|local| local.rsplit_once(':'));
+    let is_here = local.is_some_and(|(_, hex)| u16::from_str_radix(hex, 16) == Ok(port));
+    is_here && words.nth(7).is_some_and(|inode| inode != "0")
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -112,6 +143,22 @@ mod tests {
         let taken = TcpListener::bind(("127.0.0.1", port)).unwrap();
         drop(lease);
         assert!(!is_free(port));
+        assert!(is_in_use(port).unwrap());
         drop(taken);
+        assert!(!is_in_use(port).unwrap());
+    }
+
+    /// As the listener of a server that was killed in the middle of its work leaves it.
+    #[test]
+    fn what_only_the_kernel_knows_is_no_use() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let client = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        drop(listener);
+        assert!(is_in_use(port).unwrap(), "a connection holds it");
+        drop(server);
+        assert!(!is_in_use(port).unwrap(), "it waits for its end");
+        drop(client);
     }
 }

@@ -13,6 +13,7 @@ use crate::load::cast::Part;
 use crate::load::clients::{Clients, Stage};
 use crate::load::pooled::pooled_client;
 use crate::load::prober::{ask_late, ask_readiness, probe_until_over};
+use crate::load::writes::Writes;
 use crate::model::event::{Event, EventKind, ExitStatus, Snapshot};
 use crate::model::plan::{Moment, SignalTo, Situation, Trial};
 use crate::model::time::Nanos;
@@ -30,6 +31,7 @@ use super::started::{Started, start};
 use super::subject::Subject;
 
 mod preflight;
+mod restart;
 mod signalling;
 mod starting;
 
@@ -80,7 +82,8 @@ async fn run(
     let mut course = Course::begin((trial, parts, waits), subject, recorder, &mut started, found)?;
     let result = course.follow(interrupt).await;
     course.finish(result.is_ok()).await;
-    result
+    result?;
+    course.start_again(interrupt).await
 }
 
 /// A trial between readiness and its end.
@@ -94,6 +97,8 @@ pub(super) struct Course<'a> {
     found: Found,
     followed: Followed,
     pub(super) clients: Rc<Clients>,
+    /// What is written, where that is declared.
+    writes: Option<Rc<Writes>>,
     /// Those whose requests and connections are judged.
     pub(super) workers: JoinSet<()>,
     /// The others: those who try, ask and measure.
@@ -117,6 +122,7 @@ impl<'a> Course<'a> {
         started.launched.family().look();
         let address = found.address.clone();
         let prepared = address.as_ref().map(|address| subject.prepared(address));
+        let writes = subject.target.writes.clone().zip(address.clone());
         let clients = Clients::new(recorder.clone(), address, prepared.unwrap_or_default());
         let to = trial.signals.first().map_or(SignalTo::Leader, |planned| planned.to);
         let followed = followed(to, &started.launched, &found)
@@ -133,6 +139,7 @@ impl<'a> Course<'a> {
             found,
             followed,
             clients,
+            writes: writes.map(|(templates, server)| Rc::new(Writes::new(templates, server))),
             workers: JoinSet::new(),
             probers,
             watch: SocketWatch::new(),
@@ -180,7 +187,7 @@ impl<'a> Course<'a> {
 
     /// Brings about what the signal is to meet; and when it is to be sent, where that is planned.
     async fn set_the_scene(&mut self) -> Result<(Option<Nanos>, Scene), TrialError> {
-        if self.trial.situation == Situation::Load {
+        if self.trial.situation.is_load() {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
@@ -245,7 +252,10 @@ impl<'a> Course<'a> {
             shape.pooled_clients = 0;
         }
         let begun = self.recorder.record(EventKind::LoadStarted);
-        self.clients.start(&mut self.workers, self.trial.seed, &shape, after);
+        self.begin_writes(&mut shape, after);
+        if shape.connections > 0 {
+            self.clients.start(&mut self.workers, self.trial.seed, &shape, after);
+        }
         self.ask_for_readiness();
         let templates: Rc<[_]> = self.subject.templates.clone().into();
         for first in 0..usize::from(shape.pooled_clients) {

@@ -12,3 +12,4 @@ mod situation;
 mod sources;
 mod started;
 pub mod subject;
+mod writing;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::load::clients::{Clients, Stage};
 use crate::load::request::PreparedRequest;
@@ -22,14 +22,13 @@ use super::interrupt::Interrupt;
 use super::landmarks::Landmarks;
 use super::started::{Started, start};
 use super::subject::Subject;
+use super::writing::{UnusableWrites, try_to_write};
 
 /// A request that takes this long outlasts the limit within which connections must be refused,
 /// so that late connections meet a server that still drains.
 const LONG_MS: u64 = 900;
 /// A target that has not answered a request within this time does not answer it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// A target that has not exited within this time, with nothing open, is not waited for.
-const EXIT_LIMIT: Duration = Duration::from_secs(2);
 /// The same for pages whose existence is only guessed.
 const GUESS_LIMIT: Duration = Duration::from_secs(3);
 
@@ -72,6 +71,9 @@ pub enum RehearsalError {
         /// The status when it was asked for again.
         status: u16,
     },
+    /// What was written can't be read.
+    #[error(transparent)]
+    Write(#[from] UnusableWrites),
     /// It does not answer a request as HTTP has it.
     #[error(
         "{name} was not answered, before any signal: {what}\n  name a request that the target \
@@ -110,7 +112,7 @@ async fn run(
     recorder: &Recorder,
 ) -> Result<Rehearsed, RehearsalError> {
     let mut started = start(&subject, seed(), recorder)?;
-    let landmarks = started.landmarks(&subject, signal, recorder);
+    let landmarks = started.landmarks(signal, recorder);
     let found = started.ready(&subject, interrupt, recorder).await?;
     subject.start = landmarks.passed().unwrap_or_default();
     subject.takes_port = started.took_port(&found);
@@ -118,7 +120,7 @@ async fn run(
     let address = found.address.clone();
     started.sources.ask_target(address.as_ref());
     let looked = tokio::select! {
-        looked = look(&mut subject, connections, address.as_ref(), recorder) => looked,
+        looked = look_and_write(&mut subject, connections, address.as_ref(), recorder) => looked,
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     };
     if let Err(error) = looked {
@@ -138,6 +140,20 @@ async fn run(
 
 fn seed() -> u64 {
     u64::from(std::process::id())
+}
+
+/// What the target answers, and whether what is written can be read back.
+async fn look_and_write(
+    subject: &mut Subject,
+    connections: u16,
+    address: Option<&ServerAddress>,
+    recorder: &Recorder,
+) -> Result<(), RehearsalError> {
+    look(subject, connections, address, recorder).await?;
+    match (&mut subject.target.writes, address) {
+        (Some(templates), Some(address)) => Ok(try_to_write(templates, address).await?),
+        _ => Ok(()),
+    }
 }
 
 /// What the target answers: one request at a time, then many together.
@@ -171,7 +187,7 @@ async fn look_at_another_start(
 ) -> Result<Option<Duration>, RehearsalError> {
     let recorder = Recorder::new();
     let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
-    let landmarks = started.landmarks(subject, signal, &recorder);
+    let landmarks = started.landmarks(signal, &recorder);
     let found = started.ready(subject, interrupt, &recorder).await?;
     if let Some(start) = landmarks.passed() {
         subject.start = subject.start.earlier(start);
@@ -415,18 +431,9 @@ impl Started {
     }
 
     /// Begins to watch the landmarks of its start.
-    fn landmarks(&mut self, subject: &Subject, signal: Signal, recorder: &Recorder) -> Landmarks {
-        let (port, socket) = self.place(subject);
+    fn landmarks(&mut self, signal: Signal, recorder: &Recorder) -> Landmarks {
+        let (port, socket) = self.place();
         let port = Some(port).filter(|port| *port != 0 && socket.is_none());
         Landmarks::watch(self.launched.family().clone(), port, signal, recorder)
-    }
-
-    /// Ends the target without judging how: it is asked first, so that it can clean up; what is
-    /// left of it when it is dropped is killed. Gives how long its exit took, with nothing open.
-    async fn end(self, signal: Signal) -> Option<Duration> {
-        let asked = Instant::now();
-        self.launched.ask_to_end(signal);
-        timeout(EXIT_LIMIT, self.launched.leader().ended()).await.ok()?;
-        Some(asked.elapsed())
     }
 }

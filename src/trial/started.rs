@@ -10,13 +10,15 @@ use tokio::time::{Instant, timeout};
 use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, Stream};
 use crate::model::ledger::line_pattern;
-use crate::model::target::LastWords;
+use crate::model::signal::Signal;
+use crate::model::target::{Elsewhere, LastWords, Target};
 use crate::observe::recorder::Recorder;
 use crate::target::announce::{Announcement, AwaitedLine};
 use crate::target::files::{OwnFiles, placed};
+use crate::target::folder::Folder;
 use crate::target::launch::{Launched, launch};
 use crate::target::output::Output;
-use crate::target::port::{PortLease, is_served, is_taken};
+use crate::target::port::{PortLease, is_in_use, is_served, is_taken};
 use crate::target::ready::{Found, NotReady, Search, ready};
 
 use super::error::{Early, TrialError, harness};
@@ -26,6 +28,8 @@ use super::subject::{Guard, Subject};
 
 /// A longer command is cut in messages.
 const COMMAND_CHARS_MAX: usize = 60;
+/// A target that has not exited within this time, with nothing open, is not waited for.
+const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
 /// A started target, and what reads its output.
 pub(super) struct Started {
@@ -34,13 +38,23 @@ pub(super) struct Started {
     pub(super) output: Output,
     pub(super) readers: JoinSet<()>,
     pub(super) sources: Sources,
-    lease: Option<PortLease>,
-    /// The unix socket that it is to listen on.
-    socket: Option<PathBuf>,
+    place: Place,
     pub(super) files: OwnFiles,
     announcement: Announcement,
     guarded: Vec<u32>,
     command: String,
+}
+
+/// Where it listens, and where it keeps its state.
+struct Place {
+    /// The port that it was handed.
+    port: u16,
+    /// Whether any other port that it listens on will do.
+    any_port: bool,
+    /// The unix socket that it is to listen on.
+    socket: Option<PathBuf>,
+    lease: Option<PortLease>,
+    folder: Option<Folder>,
 }
 
 /// Starts the target of a subject.
@@ -65,36 +79,64 @@ pub(super) fn start(
     if let Some(address) = socket.clone().map(ServerAddress::Unix).filter(is_served) {
         return Err(TrialError::SocketTaken { address, command });
     }
-    let files = OwnFiles::before_launch(&subject.target, port);
+    let folder = match subject.target.needs_folder() {
+        true => Some(Folder::create(&subject.run_id).map_err(harness("make a temporary folder"))?),
+        false => None,
+    };
+    let target = target_in(subject, folder.as_ref());
+    let any_port = subject.target.port.is_none();
+    let place = Place { port, any_port, socket, lease, folder };
+    let files = OwnFiles::before_launch(&target, port);
     let marker = format!("{}-{port}", subject.run_id);
-    let since = SystemTime::now();
     let (output, line) = output(subject, recorder)?;
-    let sources = Sources::begin(&subject.target.elsewhere, port, recorder, &output);
-    let (launched, pipes) = launch(&subject.target, port, &marker)?;
+    let sources = Sources::begin(&target.elsewhere, port, recorder, &output);
+    let (launched, readers, output, announcement) =
+        launch_at((port, &target, &marker), subject, (output, line))?;
     let pid = launched.leader().pid;
-    subject.guard.launched(pid);
     // It has been running while its family was looked at.
     recorder.record_at(recorder.now() - launched.age(), EventKind::Spawned { pid });
-    let mut readers = JoinSet::new();
-    readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
-    readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
-    let file = subject.target.ready_file.as_ref().map(|path| placed(&subject.target, path, port));
-    let announcement = Announcement { line, file, since };
-    let guard = subject.guard.clone();
-    let guarded = vec![pid];
+    let (guard, guarded) = (subject.guard.clone(), vec![pid]);
     Ok(Started {
         guard,
         launched,
         output,
         readers,
         sources,
-        lease,
-        socket,
+        place,
         files,
         announcement,
         guarded,
         command,
     })
+}
+
+/// The target, with its folder for `{dir}`.
+fn target_in(subject: &Subject, folder: Option<&Folder>) -> Target {
+    match folder {
+        Some(folder) => subject.target.in_folder(folder.path()),
+        None => subject.target.clone(),
+    }
+}
+
+type Running = (Launched, JoinSet<()>, Output, Announcement);
+
+fn launch_at(
+    (port, target, marker): (u16, &Target, &str),
+    subject: &Subject,
+    (output, line): (Output, Option<AwaitedLine>),
+) -> Result<Running, TrialError> {
+    // One below the trial's folder, which is new.
+    if let Some(cwd) = target.cwd.as_ref().filter(|_| subject.target.needs_folder()) {
+        std::fs::create_dir_all(cwd).map_err(harness("make the folder to start it in"))?;
+    }
+    let since = SystemTime::now();
+    let (launched, pipes) = launch(target, port, marker)?;
+    subject.guard.launched(launched.leader().pid);
+    let mut readers = JoinSet::new();
+    readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
+    readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
+    let file = target.ready_file.as_ref().map(|path| placed(target, path, port));
+    Ok((launched, readers, output, Announcement { line, file, since }))
 }
 
 impl Drop for Started {
@@ -115,8 +157,9 @@ impl Started {
         interrupt: &Interrupt,
         recorder: &Recorder,
     ) -> Result<Found, TrialError> {
-        let (port, socket) = self.place(subject);
-        let search = search(subject, port, socket.as_deref());
+        let (port, socket) = self.place();
+        let any_port = self.place.any_port;
+        let search = Search { any_port, ..search(subject, port, socket.as_deref()) };
         let until = Instant::now() + search.limit;
         let family = self.launched.family();
         let become_ready = async {
@@ -148,9 +191,8 @@ impl Started {
     }
 
     /// The port that it was handed, or has, and its unix socket.
-    pub(super) fn place(&self, subject: &Subject) -> (u16, Option<PathBuf>) {
-        let leased = self.lease.as_ref().map(PortLease::port);
-        (subject.target.port.or(leased).unwrap_or_default(), self.socket.clone())
+    pub(super) fn place(&self) -> (u16, Option<PathBuf>) {
+        (self.place.port, self.place.socket.clone())
     }
 
     /// Writes down that it is ready, and tells the guardian who lives then.
@@ -187,7 +229,7 @@ impl Started {
     /// Whether another start would listen elsewhere: on the port that it is handed, or on a unix
     /// socket that has its number in its path.
     pub(super) fn took_port(&self, found: &Found) -> bool {
-        let Some(port) = self.lease.as_ref().map(PortLease::port) else { return false };
+        let Some(port) = self.place.lease.as_ref().map(PortLease::port) else { return false };
         match &found.address {
             Some(ServerAddress::Tcp(address)) => address.port() == port,
             Some(ServerAddress::Unix(path)) => has_number(&path.to_string_lossy(), port),
@@ -199,13 +241,65 @@ impl Started {
     /// another one each time, it is to be found each time.
     pub(super) fn learn_socket(&self, subject: &mut Subject, found: &Found) {
         let Some(ServerAddress::Unix(path)) = &found.address else { return };
-        let (Some(port), Some(path)) = (self.lease.as_ref().map(PortLease::port), path.to_str())
+        let (Some(port), Some(path)) =
+            (self.place.lease.as_ref().map(PortLease::port), path.to_str())
         else {
             return;
         };
         if has_number(path, port) {
             subject.target.socket = Some(path.replace(&port.to_string(), "{port}"));
         }
+    }
+
+    /// Starts the target once more, on the port and in the folder of this start, which has ended.
+    /// What it writes goes into a book of its own. One that had listened where it was told to must
+    /// do so again.
+    pub(super) fn again(&self, subject: &Subject, found: &Found) -> Result<Started, TrialError> {
+        let (port, command) = (self.place.port, self.command.clone());
+        let listened = found.address.as_ref().and_then(ServerAddress::tcp).map(|it| it.port());
+        let used = listened.map_or(Ok(false), is_in_use).map_err(harness("look who uses the port"));
+        if let (Some(port), true) = (listened, used?) {
+            return Err(TrialError::PortTaken { port, command });
+        }
+        if let Some(address) =
+            found.address.clone().filter(|it| it.tcp().is_none() && is_served(it))
+        {
+            return Err(TrialError::SocketTaken { address, command });
+        }
+        let any_port = self.place.any_port && listened != Some(port);
+        let target = target_in(subject, self.place.folder.as_ref());
+        let files = OwnFiles::before_launch(&target, port);
+        // Its processes are told from those of the first start, whoever of them were left.
+        let marker = format!("{}-{port}-again", subject.run_id);
+        let nobody = Recorder::new();
+        let (output, line) = output(subject, &nobody)?;
+        let sources = Sources::begin(&Elsewhere::default(), port, &nobody, &output);
+        let (launched, readers, output, announcement) =
+            launch_at((port, &target, &marker), subject, (output, line))?;
+        let (guard, guarded) = (subject.guard.clone(), vec![launched.leader().pid]);
+        let socket = self.place.socket.clone();
+        let place = Place { port, any_port, socket, lease: None, folder: None };
+        Ok(Started {
+            guard,
+            launched,
+            output,
+            readers,
+            sources,
+            place,
+            files,
+            announcement,
+            guarded,
+            command,
+        })
+    }
+
+    /// Ends the target without judging how: it is asked first, so that it can clean up; what is
+    /// left of it when it is dropped is killed. Gives how long its exit took, with nothing open.
+    pub(super) async fn end(self, signal: Signal) -> Option<Duration> {
+        let asked = Instant::now();
+        self.launched.ask_to_end(signal);
+        timeout(EXIT_LIMIT, self.launched.leader().ended()).await.ok()?;
+        Some(asked.elapsed())
     }
 
     /// The error that says how the target ended, with its last words.

@@ -564,6 +564,7 @@ impl Case {
             load,
             hold: None,
             signals: Vec::new(),
+            restart: false,
         };
         Header {
             history_version: HISTORY_VERSION.into(),

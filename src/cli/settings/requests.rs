@@ -96,7 +96,7 @@ fn of_file(layers: &Layers<'_>, entry: &RequestEntry) -> Result<RequestTemplate,
 }
 
 /// As curl does: who sends a body and names no method means to post it.
-fn usual_method(has_body: bool) -> String {
+pub(super) fn usual_method(has_body: bool) -> String {
     if has_body { "POST".into() } else { "GET".into() }
 }
 

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::values::{REDACTED, is_secret, without_secrets};
 use crate::model::contract::JobPatterns;
-use crate::model::target::RequestTemplate;
+use crate::model::target::{RequestTemplate, WriteTemplates};
 
 pub(super) fn duration<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&humantime::format_duration(*time))
@@ -83,12 +83,26 @@ where
     to.collect_seq(requests.iter().map(Written::of))
 }
 
+pub(super) fn writes<S: Serializer>(
+    writes: &Option<WriteTemplates>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let written = |request| Written { weight: None, ..Written::of(request) };
+    match writes {
+        Some(writes) => {
+            to.collect_map([("write", written(&writes.write)), ("read", written(&writes.read))])
+        }
+        None => to.serialize_none(),
+    }
+}
+
 /// A request as `[[request]]` has it.
 #[derive(Serialize)]
 struct Written<'r> {
     method: &'r str,
     path: String,
-    weight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     headers: BTreeMap<&'r str, &'r str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,7 +119,7 @@ impl<'r> Written<'r> {
         Self {
             method: &request.method,
             path: without_secrets(&request.path),
-            weight: request.weight,
+            weight: Some(request.weight),
             headers: request.headers.iter().map(header).collect(),
             body: (!request.body.is_empty()).then(|| fingerprint(&request.body)),
             expect: request.expect,

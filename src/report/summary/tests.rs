@@ -90,6 +90,8 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             listener_closed_after_ms: None,
             queue_emptied_after_ms: None,
             drain_ms: None,
+            restarted_after_ms: None,
+            writes_acknowledged: 0,
             requests,
             ambiguous: 0,
             harness_lag_ms: 0.0,

@@ -6,6 +6,7 @@ use crate::model::event::{
 use crate::model::run::{ExitReport, TrialReport};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
+use crate::model::write::{ReadOutcome, WriteOutcome};
 
 use super::super::numbers::signed_time;
 use super::super::text::{columns, cut};
@@ -117,6 +118,11 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
             lane(lanes, "clients").marks.push(Mark::of(at, POINT, "closed"));
         }
         EventKind::SignalSending { signal, .. } if at > 0.0 => add_again(lanes, at, *signal),
+        EventKind::Write(_)
+        | EventKind::StartedAgain { .. }
+        | EventKind::Restarted { .. }
+        | EventKind::NotRestarted { .. }
+        | EventKind::ReadBack(_) => add_write_or_restart(lanes, event, ms),
         EventKind::Killed { .. } => lane(lanes, "killed").marks.push(Mark::of(at, LOST, "")),
         // They have lanes of their own, or say nothing about when.
         EventKind::Spawned { .. }
@@ -131,6 +137,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::SignalSending { .. }
         | EventKind::SignalSent { .. }
         | EventKind::SocketsSeen { .. }
+        | EventKind::RestartMissed { .. }
         | EventKind::HarnessLag { .. } => {}
     }
 }
@@ -155,6 +162,43 @@ fn add_whole(lane: &mut Lane, time: std::ops::Range<f64>, status: Option<u16>, f
 /// A signal after the first, which is the origin.
 fn add_again(lanes: &mut Vec<Lane>, at: f64, signal: Signal) {
     lane(lanes, "again").marks.push(Mark::of(at, POINT, &signal.to_string()));
+}
+
+fn add_write_or_restart(lanes: &mut Vec<Lane>, event: &Event, ms: impl Fn(Nanos) -> f64) {
+    let at = ms(event.at);
+    match &event.kind {
+        EventKind::Write(write) => {
+            let (glyph, note) = match write.outcome {
+                WriteOutcome::Acknowledged(status) | WriteOutcome::Refused(status) => {
+                    (END, status.to_string())
+                }
+                WriteOutcome::Indeterminate(_) => (LOST, "no answer".into()),
+            };
+            let lane = lane(lanes, "write");
+            let (from, to) = (ms(write.started), ms(write.ended));
+            lane.strokes.push(Stroke { from, to, glyph: THICK });
+            lane.marks.push(Mark::of(to, glyph, &note));
+        }
+        EventKind::StartedAgain { .. } => {
+            lane(lanes, "restart").marks.push(Mark::of(at, POINT, "started"));
+        }
+        EventKind::Restarted { .. } => {
+            lane(lanes, "restart").marks.push(Mark::of(at, POINT, "ready"))
+        }
+        EventKind::NotRestarted { .. } => {
+            lane(lanes, "restart").marks.push(Mark::of(at, LOST, "not ready"));
+        }
+        EventKind::ReadBack(read) => {
+            let (glyph, note) = match read.outcome {
+                ReadOutcome::Present => (END, "there"),
+                ReadOutcome::Absent => (LOST, "absent"),
+                ReadOutcome::Damaged => (LOST, "damaged"),
+                ReadOutcome::Unknown => (LOST, "no answer"),
+            };
+            lane(lanes, "read").marks.push(Mark::of(at, glyph, note));
+        }
+        _ => {}
+    }
 }
 
 fn add_connection(lanes: &mut Vec<Lane>, connection: &Connection, ms: impl Fn(Nanos) -> f64) {

@@ -81,7 +81,7 @@ impl Starting<'_> {
     ) -> Result<(), TrialError> {
         let (mut told, at) = self.order(over)?;
         let leader = self.started.launched.leader().clone();
-        let (port, socket) = self.started.place(self.subject);
+        let (port, socket) = self.started.place();
         let search = search(self.subject, port, socket.as_deref());
         let mut family = self.started.launched.family().clone();
         let mut looking = pin!(ready(&search, &mut family));
