@@ -86,6 +86,10 @@ fn moved(events: &[Event], to: impl Fn(Nanos) -> Nanos) -> Vec<Event> {
                     .for_each(stretch);
                 r.parts.iter_mut().for_each(stretch);
             }
+            EventKind::Write(w) => {
+                [&mut w.started, &mut w.ended].into_iter().for_each(stretch);
+                w.sent.iter_mut().for_each(stretch);
+            }
             EventKind::Probe(p) => [&mut p.started, &mut p.ended].into_iter().for_each(stretch),
             EventKind::ReadinessProbe(p) => {
                 [&mut p.started, &mut p.ended].into_iter().for_each(stretch);
@@ -523,7 +527,7 @@ proptest! {
 fn the_generated_histories_reach_every_verdict() {
     let mut runner = TestRunner::deterministic();
     let mut reached = std::collections::BTreeSet::new();
-    for _ in 0..4000 {
+    for _ in 0..6000 {
         let (header, events) = case().new_tree(&mut runner).unwrap().current().built(Naming::Plain);
         for finding in judge(&history(&header, events)) {
             reached.insert((finding.invariant, finding.verdict.outcome()));

@@ -47,7 +47,7 @@ fn cells<'r>(report: &'r Value, situation: &str) -> impl Iterator<Item = &'r Val
 fn one_round_reaches_every_situation() {
     let report = report(&ROUND_TRIALS.to_string(), &[], &CORRECT);
     let tried = tried(&report);
-    for situation in Situation::ALL {
+    for situation in Situation::ALL.into_iter().filter(|it| !it.needs_writes()) {
         let name = situation.name().to_owned();
         let (trials, missed) = tried[&(name.clone(), false)];
         // A start may be over before its signal, and is then missed.

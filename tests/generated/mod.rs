@@ -17,6 +17,7 @@ use shutdown_check::model::log::LogPatterns;
 use shutdown_check::model::plan::{Arrivals, LoadShape, Situation, Trial};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::time::Nanos;
+use shutdown_check::model::write::{ReadBack, ReadOutcome, Write, WriteOutcome};
 
 /// When the signal goes out, in microseconds.
 const SIGNAL_US: u64 = 2_000_000;
@@ -45,6 +46,7 @@ pub(crate) struct Case {
     jobs: Vec<Job>,
     dropped: bool,
     end: End,
+    second: Second,
 }
 
 /// A signal after the first, and whether it is to end the target at once.
@@ -118,6 +120,16 @@ struct End {
     released: Option<Option<u64>>,
 }
 
+/// What is written, and what becomes of it and of the target when that is started again.
+#[derive(Clone, Debug)]
+struct Second {
+    planned: bool,
+    declared: bool,
+    writes: Vec<(u64, WriteOutcome, Option<ReadOutcome>)>,
+    /// Whether it is ready again; absent where that was not seen.
+    ready: Option<bool>,
+}
+
 /// Whether ids are the natural ones, or others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Naming {
@@ -145,7 +157,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
     let moment = (prop::option::weighted(0.15, again()), prop::bool::weighted(0.05));
     let seen = (hold(), prop::bool::weighted(0.03), prop::option::of(disposition()), moment);
     let output = (jobs, dropped);
-    (trial, promises(), seen, world(), output, end()).prop_map(
+    (trial, promises(), seen, world(), output, end(), second()).prop_map(
         |(
             (limits_ms, lag_ms, bracket_us, signal, flags),
             promises,
@@ -153,6 +165,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
             (clients, probes, readiness),
             (jobs, dropped),
             end,
+            second,
         )| {
             let [kernel_asked, jobs_declared, body_known] = flags;
             Case {
@@ -175,6 +188,7 @@ pub(crate) fn case() -> impl Strategy<Value = Case> {
                 jobs,
                 dropped,
                 end,
+                second,
             }
         },
     )
@@ -401,6 +415,27 @@ fn end() -> impl Strategy<Value = End> {
     )
 }
 
+fn second() -> impl Strategy<Value = Second> {
+    let outcome = prop_oneof![
+        6 => Just(WriteOutcome::Acknowledged(200)),
+        1 => Just(WriteOutcome::Refused(503)),
+        2 => Just(WriteOutcome::Indeterminate(RequestEnd::Closed)),
+    ];
+    let read = prop_oneof![
+        12 => Just(Some(ReadOutcome::Present)),
+        1 => Just(Some(ReadOutcome::Absent)),
+        1 => Just(Some(ReadOutcome::Damaged)),
+        1 => Just(Some(ReadOutcome::Unknown)),
+        1 => Just(None),
+    ];
+    let ended = SIGNAL_US - 500_000..SIGNAL_US + 300_000;
+    let writes = prop::collection::vec((ended, outcome, read), 0..4);
+    let writes = prop_oneof![2 => Just(Vec::new()), 1 => writes];
+    let ready = prop_oneof![1 => Just(None), 4 => Just(Some(true)), 2 => Just(Some(false))];
+    (prop::bool::weighted(0.7), prop::bool::weighted(0.7), writes, ready)
+        .prop_map(|(planned, declared, writes, ready)| Second { planned, declared, writes, ready })
+}
+
 fn instant(us: u64) -> Nanos {
     Nanos::from_ns(us * 1_000)
 }
@@ -492,6 +527,7 @@ impl Case {
         }
         let felt_us = SIGNAL_US + self.bracket_us + self.hold.map_or(0, |hold| hold.pause_us);
         self.end.play(&mut recorder, felt_us + self.limits_ms[0] * 1_000);
+        self.second.play(&mut recorder, self.end.exit_us);
         // Events at the same instant keep the order in which they were played.
         recorder.events.sort_by_key(|event| event.at);
         (self.header(), recorder.events)
@@ -539,6 +575,7 @@ impl Case {
             lame_duck: self.promises.lame_duck_ms.map(Duration::from_millis),
             usual_exit: self.promises.usual_exit_ms.map(Duration::from_millis),
             has_readiness: self.promises.has_readiness,
+            has_writes: self.second.declared,
             requests: vec![response],
             second_signal: match self.again {
                 Some(Again { force: true, .. }) => SecondSignal::Force,
@@ -564,7 +601,7 @@ impl Case {
             load,
             hold: None,
             signals: Vec::new(),
-            restart: false,
+            restart: self.second.planned,
         };
         Header {
             history_version: HISTORY_VERSION.into(),
@@ -702,6 +739,43 @@ impl Job {
         recorder.record(self.began_us, line(start));
         if let Some(lasts_us) = self.lasts_us {
             recorder.record(self.began_us + lasts_us, line(finish));
+        }
+    }
+}
+
+impl Second {
+    fn play(&self, recorder: &mut Recorder, exit_us: Option<u64>) {
+        let key = |number: usize| match recorder.naming {
+            Naming::Plain => format!("k{number}"),
+            Naming::Other => format!("other-{}", 9 - number),
+        };
+        let keys: Vec<String> = (0..self.writes.len()).map(key).collect();
+        for ((ended_us, outcome, _), key) in self.writes.iter().zip(&keys) {
+            let (started, ended) = (instant(ended_us - 300), instant(*ended_us));
+            let (key, local_port, sent) = (key.clone(), None, None);
+            let write = Write { key, local_port, started, sent, ended, outcome: *outcome };
+            recorder.record(*ended_us, EventKind::Write(write));
+        }
+        let Some(exit_us) = exit_us.filter(|_| self.planned) else { return };
+        let again_us = exit_us.max(SIGNAL_US) + 6_000_000;
+        let pid = recorder.naming.number(3);
+        recorder.record(again_us, EventKind::StartedAgain { pid, port: 8080 });
+        let after = Duration::from_millis(1);
+        let (reason, lines) = ("it ended".into(), Vec::new());
+        match self.ready {
+            None => {
+                let what = "the port is taken".into();
+                return recorder.record(again_us + 9, EventKind::RestartMissed { what });
+            }
+            Some(false) => {
+                return recorder.record(again_us + 9, EventKind::NotRestarted { reason, lines });
+            }
+            Some(true) => recorder.record(again_us + 9, EventKind::Restarted { after }),
+        }
+        for ((_, _, read), key) in self.writes.iter().zip(keys) {
+            let Some(outcome) = *read else { continue };
+            let read = ReadBack { key, status: Some(200), outcome };
+            recorder.record(again_us + 20, EventKind::ReadBack(read));
         }
     }
 }
