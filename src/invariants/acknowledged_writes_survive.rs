@@ -20,7 +20,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     why: "An acknowledgement is a promise: the client forgets its copy. What is lost after it is \
           lost without an error anywhere, in every deployment a little, and is found weeks later \
           as an order that nobody placed. Half of a write is worse: every reader has to know.",
-    source: "Slides: \"Wait for all running goroutines to exit\", before the resources are closed. \
+    source: "Slides: \"Database transactions and rollbacks\", first among what a shutdown is to keep. \
              RFC 9110, section 15.3 (2xx: received, understood and accepted) and 15.3.3 (202 \
              promises less: use expect where it is not meant). fsync(2). Jepsen: a write is \
              acknowledged, failed, or indeterminate. Threads: apache/skywalking#14101, \
@@ -45,7 +45,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
         has_rate: true,
     },
     occasions: &[Situation::Load, Situation::Writes],
-    severity: Severities::DENY,
+    severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };
 
