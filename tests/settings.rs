@@ -743,6 +743,10 @@ fn messages_about_settings() {
     can't read DIR/absent.toml: No such file or directory (os error 2)
       name another one (--config), or none (--no-config)
     ");
+}
+
+#[test]
+fn messages_about_writes() {
     insta::assert_snapshot!(error("--write /kv/{key}"), @r"
     --write is given and --read is not: a write is read back after a restart
       give both: --write 'PUT /kv/{key}' --read '/kv/{key}'
@@ -763,6 +767,10 @@ fn messages_about_settings() {
     POST /kv/{key} has no {value} in it
       what is written is looked for later: put {value} into the body or the path
     ");
+}
+
+#[test]
+fn messages_about_lines() {
     insta::assert_snapshot!(error("--job-start job(?P<id>.)"), @r"
     can't tell jobs by their start alone
       name their finish, too: --job-finish

@@ -283,7 +283,6 @@ impl Layers<'_> {
         }
         let default = PlanOptions::new(0);
         let writes = writes::resolve(&self)?;
-        let usual_situations = writes::situations(default.situations, writes.is_some());
         let settings = Settings {
             command: self.command()?,
             cwd: self.cwd()?,
@@ -293,7 +292,6 @@ impl Layers<'_> {
             ready_file: self.ready_file(),
             ready_timeout: self.ready_timeout(),
             requests: requests::resolve(&self)?,
-            writes,
             address: found.address,
             connections: first(line.load.connections, env.load.connections, file.connections)
                 .unwrap_or(default.connections),
@@ -302,7 +300,8 @@ impl Layers<'_> {
                 .unwrap_or(default.signals),
             signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to),
             situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
-                .unwrap_or(usual_situations),
+                .unwrap_or_else(|| writes::situations(default.situations, writes.is_some())),
+            writes,
             rules: Rules::resolve(l, e, file),
             deadline,
             refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
