@@ -8,6 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+#[cfg(target_os = "linux")]
+use nix::mount::{MsFlags, mount};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::model::signal::Signal;
@@ -67,15 +69,62 @@ pub(crate) fn readable(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<Owned
         .map_err(io::Error::from)
 }
 
-/// Makes the command start its child as if from a clean shell, and end with the harness:
-/// default signal dispositions and an empty mask, the usual limits, no descriptor but the standard three, SIGKILL when the thread
-/// that started it ends (prctl(2), PR_SET_PDEATHSIG).
+/// Makes the command start its child as if from a clean shell: default signal dispositions and an
+/// empty mask, the usual limits, no descriptor but the standard three.
 ///
 /// A shell's `&` leaves SIGINT ignored and nohup(1) SIGHUP, and both survive execve(2): a target
 /// started that way would seem to ignore a signal that it never had a chance to see.
 pub(crate) fn start_clean(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec and calls async-signal-safe functions only.
     unsafe { command.pre_exec(clean_after_fork) };
+}
+
+/// Makes the command's child end with the thread that started it, by SIGKILL (prctl(2),
+/// PR_SET_PDEATHSIG).
+pub(crate) fn end_with_starter(command: &mut Command) {
+    let bind = || {
+        #[cfg(target_os = "linux")]
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec and only calls prctl(2).
+    unsafe { command.pre_exec(bind) };
+}
+
+/// Makes the command's child, the first process of a PID namespace that its starter has made, lead
+/// a session of its own and see only that namespace in `/proc`, as in a container.
+#[cfg(target_os = "linux")]
+pub(crate) fn start_as_first(command: &mut Command) {
+    let settle = || {
+        nix::unistd::setsid()?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        Ok(mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, None::<&std::ffi::CStr>)?)
+    };
+    // SAFETY: the closure runs between fork and exec, allocates nothing and only calls setsid(2)
+    // and mount(2).
+    unsafe { command.pre_exec(settle) };
+}
+
+/// Gives the calling thread, and whatever it starts from now on, a network of its own, in which
+/// nothing but the loopback interface is (network_namespaces(7), netdevice(7)).
+///
+/// # Errors
+/// EPERM for ordinary users.
+#[cfg(target_os = "linux")]
+pub(crate) fn own_network() -> io::Result<()> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET)?;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    // SAFETY: zero is a valid value of each of its fields.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = *from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the structure lives through the call, which only reads it.
+    match unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Makes the command's child enter a control group before it becomes the program, so that
@@ -111,10 +160,6 @@ fn clean_after_fork() -> io::Result<()> {
         // SAFETY: plain integers; it only sets a flag on descriptors. Best effort, since kernels
         // before 5.11 don't know it.
         unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, keep_others_closed) };
-        // SAFETY: plain integers.
-        if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
     }
     Ok(())
 }

@@ -205,6 +205,7 @@ expectations! {
     leaves_child: "leaves-child", USUAL => [
         "new-connections-are-refused", "nothing-is-left-behind"
     ], exit 1;
+    leaves_daemon: "leaves-daemon", USUAL => ["nothing-is-left-behind"], exit 1;
     leaves_helper: "leaves-helper", USUAL => ["nothing-is-left-behind"], exit 1;
     handles_term: "handles-term-not-int", ONLY_TERM => [], exit 0;
     handles_not_int: "handles-term-not-int", INTERRUPT => [

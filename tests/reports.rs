@@ -54,6 +54,8 @@ fn trial(number: u32) -> Trial {
             pooled_clients: 1,
         },
         hold: None,
+        as_pid_1: false,
+        aside: false,
         signals: vec![PlannedSignal {
             signal: Signal::TERM,
             to: SignalTo::Leader,

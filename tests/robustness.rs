@@ -350,6 +350,32 @@ fn a_port_that_the_target_chooses_is_found() {
     assert!([0, 3].contains(&ended.code()), "{}", ended.stdout);
 }
 
+/// Each of its trials has a network of its own, where the program may make one.
+#[test]
+fn a_target_that_insists_on_its_port_is_tried_side_by_side() {
+    let user = User::new();
+    let script = format!(
+        "export PORT={}; \"$0\" fixture correct & server=$!; echo + >> log; \
+         trap 'kill $server' TERM; wait $server; wait $server; echo - >> log",
+        fixed_port()
+    );
+    let options = ["--situation", "idle", "--path", "/", "-j", "4"];
+    let words = ["--seed", "1", "--no-config", "--no-progress", "--reports-dir", "r"];
+    let target = ["--trials", "12", "--", "/bin/sh", "-c", &script, BIN];
+    let ended = user.run(&[&words[..], &options, &target].concat());
+    assert!([0, 3].contains(&ended.code()), "{ended:?}");
+    let (mut now, mut most) = (0, 0);
+    for line in fs::read_to_string(user.path("log")).unwrap().lines() {
+        now += if line == "+" { 1 } else { -1 };
+        most = most.max(now);
+    }
+    // The rehearsal has two, to see whether that makes a difference.
+    match nix::unistd::getuid().is_root() {
+        true => assert!(most >= 3, "{most} at the same time"),
+        false => assert!(most <= 2, "{most} at the same time"),
+    }
+}
+
 #[test]
 fn a_port_may_stand_in_the_arguments() {
     let target = [BIN, "reference-server", "--heavy-job", "0s", "--background-job", "0s"];

@@ -90,6 +90,9 @@ pub enum Subcommands {
     /// Wait for the end of a run, and end what it leaves
     #[command(hide = true)]
     Guardian(GuardianArgs),
+    /// Start a target, and end all of it at the end of standard input
+    #[command(hide = true)]
+    Keeper(KeeperArgs),
 }
 
 /// The options of `run` and `plan`.
@@ -156,6 +159,12 @@ pub struct StartArgs {
     /// Start it in this directory
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
+    /// Make it PID 1, as in a container without an init
+    #[arg(long)]
+    pub as_pid_1: bool,
+    /// Try a process that runs already, once
+    #[arg(long, value_name = "PID", conflicts_with_all = ["target", "as_pid_1"])]
+    pub pid: Option<u32>,
 }
 
 /// What is asked of the target.
@@ -495,6 +504,23 @@ pub enum SchemaOf {
 pub struct GuardianArgs {
     /// The run
     pub run: String,
+}
+
+/// The options of a keeper, which only this program itself starts.
+#[derive(Args, Clone, Debug)]
+pub struct KeeperArgs {
+    /// The text by which the target's processes are known
+    #[arg(long)]
+    pub marker: String,
+    /// The control group that it is started in
+    #[arg(long)]
+    pub group: Option<PathBuf>,
+    /// Whether it is PID 1 of a namespace of its own
+    #[arg(long)]
+    pub as_pid_1: bool,
+    /// The target
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<OsString>,
 }
 
 /// Words that a bundled server parses itself.

@@ -35,6 +35,8 @@ pub struct ConfigFile {
     pub target: Vec<String>,
     /// The directory to start it in, relative to this file.
     pub cwd: Option<PathBuf>,
+    /// Whether to make it PID 1, as in a container without an init.
+    pub as_pid_1: bool,
     /// Variables to set for it.
     pub env: BTreeMap<String, String>,
     /// Where it listens; a path in it is asked for.

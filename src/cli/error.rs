@@ -150,6 +150,16 @@ pub enum UsageError {
         /// The options.
         options: String,
     },
+    /// A process that can't be tried.
+    #[error(
+        "can't try process {pid}: {reason}\n  name the server's own process (--pid), or let it be started here"
+    )]
+    Process {
+        /// Its number.
+        pid: u32,
+        /// Why not.
+        reason: String,
+    },
     /// A window that outlasts the deadline.
     #[error(
         "--lame-duck {lame_duck} is not shorter than --deadline {deadline}\n  \

@@ -1,7 +1,7 @@
 //! A small process that outlives the harness by a moment, and ends what is left of its targets.
 //!
 //! SIGKILL can't be handled, and a target's children don't end with it. The guardian reads from
-//! a pipe which process groups live; when the pipe ends, the harness is gone, and so must they
+//! a pipe which processes live; when the pipe ends, the harness is gone, and so must they
 //! be.
 
 use std::collections::BTreeSet;
@@ -10,10 +10,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::signal::{Signal, kill, killpg};
-use nix::unistd::Pid;
-
-use crate::target::tree::{MARKER, processes_with};
+use crate::target::end::end_all;
+use crate::target::tree::{
+    MARKER, ProcessId, descendants_of, is_alive, process_id, processes_with,
+};
 use crate::target::{cgroup, folder};
 use crate::trial::subject::Guard;
 
@@ -51,12 +51,12 @@ impl Guardian {
 }
 
 impl Guard for Guardian {
-    fn launched(&self, leader: u32) {
-        self.tell(&format!("+{leader}\n"));
+    fn launched(&self, ProcessId { pid, started }: ProcessId) {
+        self.tell(&format!("+{pid} {started}\n"));
     }
 
-    fn ended(&self, leader: u32) {
-        self.tell(&format!("-{leader}\n"));
+    fn ended(&self, ProcessId { pid, started }: ProcessId) {
+        self.tell(&format!("-{pid} {started}\n"));
     }
 }
 
@@ -69,30 +69,29 @@ impl Drop for Guardian {
 
 /// The role of the guardian: waits for the end of the pipe, then ends what is left.
 pub fn guard(run_id: &str) -> ExitCode {
-    let mut groups = BTreeSet::new();
+    let mut told = BTreeSet::new();
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         match line.split_at_checked(1) {
-            Some(("+", leader)) => _ = leader.parse::<i32>().map(|leader| groups.insert(leader)),
-            Some(("-", leader)) => _ = leader.parse::<i32>().map(|leader| groups.remove(&leader)),
+            Some(("+", process)) => told.extend(process_of(process)),
+            Some(("-", process)) => _ = process_of(process).map(|it| told.remove(&it)),
             _ => {}
         }
     }
-    for group in groups {
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
-        // Not every process of a target leads a group.
-        let _ = kill(Pid::from_raw(group), Signal::SIGKILL);
-    }
-    // A process may have started another one meanwhile, so that one pass is not enough.
-    for _ in 0..20 {
-        let left = processes_with(&format!("{MARKER}={run_id}-"));
-        if left.is_empty() {
-            break;
-        }
-        for pid in left {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGKILL);
-        }
-    }
+    cgroup::remove_all_of_run(run_id);
+    let marked = format!("{MARKER}={run_id}-");
+    end_all(|| {
+        let marked = processes_with(&marked).into_iter().filter_map(process_id);
+        let descendants = told.iter().copied().flat_map(descendants_of);
+        let alive: BTreeSet<_> = told.iter().copied().chain(descendants).chain(marked).collect();
+        alive.into_iter().filter(|process| is_alive(*process)).collect()
+    });
     cgroup::remove_all_of_run(run_id);
     folder::remove_all_of_run(run_id);
     ExitCode::SUCCESS
+}
+
+/// A process as it was told of: its number and its start, so that no other is taken for it.
+fn process_of(text: &str) -> Option<ProcessId> {
+    let (pid, started) = text.split_once(' ')?;
+    Some(ProcessId { pid: pid.parse().ok()?, started: started.parse().ok()? })
 }

@@ -20,13 +20,16 @@ pub mod progress;
 pub mod publish;
 pub mod render;
 pub mod run;
+mod running;
 pub mod schedule;
 pub mod settings;
 pub mod show;
 pub mod store;
 mod values;
 
-use args::{Cli, RunArgs, Subcommands};
+use crate::target::keeper::{Keeping, keep};
+
+use args::{Cli, KeeperArgs, RunArgs, Subcommands};
 use failure::Failure;
 use settings::Settings;
 
@@ -62,6 +65,9 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(bundled::reference_server(args.args));
         }
         Some(Subcommands::Fixture(args)) => return Ok(bundled::fixture(&args.args)),
+        Some(Subcommands::Keeper(KeeperArgs { marker, group, as_pid_1, command })) => {
+            return Ok(keep(&Keeping { as_pid_1, marker, group, command }));
+        }
         Some(Subcommands::Guardian(args)) => return Ok(guardian::guard(&args.run)),
     };
     Ok(ExitCode::from(code))

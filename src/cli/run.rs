@@ -13,13 +13,17 @@ use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
 use crate::model::plan::{Situation, Trial};
 use crate::model::signal::Signal;
+use crate::model::target::Target;
 use crate::model::verdict::Severity;
 use crate::report::summary::{TrialSummary, thin};
 use crate::sys::{allow_descriptors, keep_exit_statuses};
-use crate::target::tree::adopt_orphans;
+use crate::target::kept::try_as_pid_1;
+use crate::target::launch::LaunchError;
+use crate::target::tree::{adopt_orphans, words};
 use crate::trial::carry_out::carry_out;
 use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
+use crate::trial::isolation::own_network;
 use crate::trial::rehearsal::{Rehearsed, rehearse};
 use crate::trial::subject::Subject;
 
@@ -30,6 +34,7 @@ use super::failure::Failure;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
+use super::running;
 use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
 use super::store::{Store, file_name};
@@ -59,12 +64,8 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     adopt_orphans();
     keep_exit_statuses();
     let run_id = format!("{}-{seed:x}", std::process::id());
-    let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
-    let target = bundled::or_reference_server(settings.target())?;
-    let mut contract = settings.contract(Vec::new());
-    contract.has_readiness = target.ready_path.is_some();
-    let subject =
-        Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
+    let subject = subject(&settings, run_id)?;
+    let no_pid_1 = no_pid_1(&settings, &subject)?;
     let extent = extent(settings.amount);
     let progress = Progress::new(settings.outputs.progress, extent);
     let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
@@ -75,7 +76,9 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         occasion(subject, address.as_ref()),
         workers,
         interrupt,
-    );
+    )
+    .without_pid_1(no_pid_1)
+    .of_running(subject.running.is_some());
     make_room_for(settings.connections, schedule.threads())?;
     let desk = Desk {
         severities: settings.rules.in_order_of_catalogue(),
@@ -131,6 +134,27 @@ fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
     }
 }
 
+/// The target, of which nothing is known yet but what the user said.
+fn subject(settings: &Settings, run_id: String) -> Result<Subject, Failure> {
+    let guardian = Guardian::start(&run_id).map_err(internal("start the guardian"))?;
+    let running = settings.pid.map(running::process).transpose()?;
+    let target = match running {
+        Some(process) => {
+            // A bundled one is not meant.
+            Target { command: words(process.pid), ..settings.target() }
+        }
+        None => bundled::or_reference_server(settings.target())?,
+    };
+    let mut contract = settings.contract(Vec::new());
+    contract.has_readiness = target.ready_path.is_some();
+    let mut subject =
+        Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
+    subject.keeper = Some(std::env::current_exe().map_err(internal("find its own program"))?);
+    subject.as_pid_1 = settings.as_pid_1;
+    subject.running = running;
+    Ok(subject)
+}
+
 fn extent(amount: Amount) -> Extent {
     match amount {
         Amount::Trials(trials) => Extent::Trials(trials.get()),
@@ -156,6 +180,25 @@ fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
     move |reason| TrialError::Harness { what, reason }.into()
 }
 
+/// Why the target can't be PID 1 in single trials, where it can't.
+///
+/// # Errors
+/// The same, where it is to be PID 1 in all of them.
+fn no_pid_1(settings: &Settings, subject: &Subject) -> Result<Option<&'static str>, Failure> {
+    let is_wanted = settings.as_pid_1 || settings.situations.contains(&Situation::AsPid1);
+    let Some(keeper) = subject.keeper.as_ref().filter(|_| is_wanted) else { return Ok(None) };
+    match try_as_pid_1(keeper) {
+        Ok(()) => Ok(None),
+        Err(reason) if settings.as_pid_1 => {
+            Err(TrialError::from(LaunchError::Namespace { reason }).into())
+        }
+        Err(_) => Ok(Some(
+            "this account may make no PID namespace here: run as root, or allow user namespaces \
+             (user.max_user_namespaces, sysctl(8))",
+        )),
+    }
+}
+
 /// Raises the limit of open files to what the clients will need (getrlimit(2)): without a
 /// descriptor the harness could neither connect nor look at the target's processes.
 fn make_room_for(connections: u16, workers: usize) -> Result<(), Failure> {
@@ -172,8 +215,10 @@ pub(super) fn draw_seed() -> u64 {
 fn parallelism(settings: &Settings, subject: &Subject) -> usize {
     // On a port of its own choice, two of the target can't run at the same time; and where they
     // share a file, nobody knows which of them has left it, or written to it.
-    let leaves_shared = subject.target.leaves_no.iter().any(|path| !path.contains("{port}"));
-    if !subject.takes_port || leaves_shared || subject.target.elsewhere.is_shared() {
+    let target = &subject.target;
+    let leaves_shared = target.leaves_no.iter().any(|path| !path.contains("{port}"));
+    let shares_port = !subject.takes_port && !subject.own_network;
+    if shares_port || leaves_shared || target.elsewhere.is_shared() {
         return 1;
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -206,6 +251,13 @@ impl Desk<'_> {
         std::thread::scope(|scope| {
             for _ in 0..schedule.threads() {
                 scope.spawn(|| {
+                    if self.subject.own_network
+                        && let Err(error) = own_network()
+                    {
+                        let failure = internal("make a network of its own for each trial")(error);
+                        lock(&self.results).failure.get_or_insert(failure);
+                        schedule.stop();
+                    }
                     while let Some((place, trial, parts)) = schedule.next() {
                         match self.one(&trial, &parts, &|| place.give_up()) {
                             Ok(true) if trial.hold.is_some() && !trial.is_control() => {
@@ -254,7 +306,7 @@ impl Desk<'_> {
                 }
                 Err(error) => {
                     self.store.save_attempt(&header, &events, attempt)?;
-                    if attempt == TRIES {
+                    if attempt == TRIES || self.subject.running.is_some() {
                         return Err(error.into());
                     }
                     lock(&self.results).retries += 1;

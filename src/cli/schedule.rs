@@ -28,6 +28,10 @@ pub struct Schedule<'a> {
     extent: Extent,
     begun: Instant,
     occasion: Occasion,
+    /// Why it can't be PID 1 here, where it can't.
+    no_pid_1: Option<&'static str>,
+    /// Whether the target was running before, and is not to be held still.
+    is_running: bool,
     /// How many trials do something at the same time; those that wait come on top.
     workers: usize,
     interrupt: &'a Interrupt,
@@ -102,7 +106,30 @@ impl<'a> Schedule<'a> {
         let lacking = chosen.filter_map(|it| Some((*it, occasion.lacks(*it).err()?)));
         let state = State { unreachable: lacking.collect(), ..State::default() };
         let (state, freed) = (Mutex::new(state), Condvar::new());
-        Self { options, extent, begun, occasion, workers, interrupt, state, freed }
+        let (no_pid_1, is_running) = (None, false);
+        Self {
+            options,
+            extent,
+            begun,
+            occasion,
+            no_pid_1,
+            is_running,
+            workers,
+            interrupt,
+            state,
+            freed,
+        }
+    }
+
+    /// The same, of a target that was running before: were the harness killed while it holds it
+    /// still, nobody would let it go.
+    pub fn of_running(self, is_running: bool) -> Self {
+        Self { is_running, ..self }
+    }
+
+    /// The same, without trials as PID 1, for this reason.
+    pub fn without_pid_1(self, why: Option<&'static str>) -> Self {
+        Self { no_pid_1: why, ..self }
     }
 
     /// How many threads can have a trial at the same time.
@@ -202,6 +229,16 @@ impl<'a> Schedule<'a> {
 
     /// The connections of a trial's situation.
     fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
+        if let Some(why) = self.no_pid_1.filter(|_| trial.as_pid_1) {
+            return Err(why);
+        }
+        let no_hold = "a process that was not started here is not held still";
+        if self.is_running && trial.situation == Situation::Startup {
+            return Err("a process that runs already does not start");
+        }
+        if self.is_running && (trial.situation.is_held() || trial.as_pid_1) {
+            return Err(no_hold);
+        }
         if let Some(lacking) = lacking(trial) {
             return Err(lacking);
         }
@@ -218,6 +255,7 @@ impl<'a> Schedule<'a> {
         }
         match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.
+            Err(_) if self.is_running && trial.situation.has_requests_in_process() => Err(no_hold),
             Err(_) if trial.situation.has_requests_in_process() && has_kernel => Ok(Vec::new()),
             parts => parts,
         }

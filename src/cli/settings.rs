@@ -26,6 +26,7 @@ mod lines;
 mod outputs;
 mod requests;
 mod rules;
+mod running;
 mod worker;
 mod writes;
 mod written;
@@ -46,6 +47,15 @@ pub struct Settings {
     /// The directory to start it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
+    /// Whether it is made PID 1 of a namespace of its own.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub as_pid_1: bool,
+    /// Whether a trial as PID 1 counts beside others, since its situation was asked for.
+    #[serde(skip)]
+    pub pid_1_counts: bool,
+    /// The process that runs already, and is tried once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
     /// Variables to set for it.
     #[serde(serialize_with = "written::variables")]
     pub env: BTreeMap<String, String>,
@@ -226,6 +236,8 @@ impl Settings {
             signal_to: self.signal_to,
             has_listener: self.has_listener(),
             situations: self.situations.clone(),
+            as_pid_1: self.as_pid_1,
+            pid_1_counts: self.pid_1_counts,
             connections: self.connections,
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
             submits_jobs: self.job_submit.is_some(),
@@ -263,6 +275,7 @@ impl Layers<'_> {
 
     fn settings(self) -> Result<Settings, UsageError> {
         let (line, env, file) = (self.line, self.env, self.file);
+        let (l, e, pid) = (&line.expect, &env.expect, self.pid());
         let found = address::resolve(&self)?;
         let parallel = first(line.amount.parallel, env.amount.parallel, number(file.parallel));
         if let (Some(port), Some(2..)) = (found.address.port, parallel) {
@@ -273,7 +286,6 @@ impl Layers<'_> {
         {
             return Err(UsageError::SharedSocket { socket: socket.clone() });
         }
-        let (l, e) = (&line.expect, &env.expect);
         let deadline =
             first(l.deadline, e.deadline, file.deadline).unwrap_or(Duration::from_secs(30));
         let lame_duck = positive(first(l.lame_duck, e.lame_duck, file.lame_duck));
@@ -281,7 +293,7 @@ impl Layers<'_> {
             let [lame_duck, deadline] = [lame_duck, deadline].map(humantime::format_duration);
             return Err(UsageError::LameDuck { lame_duck, deadline });
         }
-        let default = PlanOptions::new(0);
+        let (default, situations) = (PlanOptions::new(0), self.situations());
         let writes = writes::resolve(&self)?;
         let settings = Settings {
             command: self.command()?,
@@ -299,8 +311,13 @@ impl Layers<'_> {
             signals: listed(&line.signal.signal, &env.signal.signal, &file.signal)
                 .unwrap_or(default.signals),
             signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to),
-            situations: listed(&line.signal.situation, &env.signal.situation, &file.situation)
-                .unwrap_or_else(|| writes::situations(default.situations, writes.is_some())),
+            as_pid_1: line.start.as_pid_1 || env.start.as_pid_1 || file.as_pid_1,
+            pid,
+            pid_1_counts: situations.iter().flatten().any(|it| *it == Situation::AsPid1),
+            situations: situations.unwrap_or_else(|| {
+                let usual = writes::situations(default.situations, writes.is_some());
+                running::situations(pid, usual)
+            }),
             writes,
             rules: Rules::resolve(l, e, file),
             deadline,
@@ -319,7 +336,7 @@ impl Layers<'_> {
             last_words: self.last_words()?,
             access_log: self.access_log()?,
             log_file: self.log_file(),
-            amount: self.amount(),
+            amount: running::amount(pid, self.amount())?,
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
             outputs: Outputs::resolve(
@@ -338,8 +355,18 @@ impl Layers<'_> {
         first(line, env, self.file.ready_timeout).unwrap_or(Duration::from_secs(10))
     }
 
+    fn situations(&self) -> Option<Vec<Situation>> {
+        let (line, env) = (&self.line.signal.situation, &self.env.signal.situation);
+        listed(line, env, &self.file.situation)
+    }
+
+    fn pid(&self) -> Option<u32> {
+        self.line.start.pid.or(self.env.start.pid)
+    }
+
     fn command(&self) -> Result<Vec<String>, UsageError> {
         Ok(match &self.line.target {
+            _ if self.pid().is_some() => Vec::new(),
             // After an option, clap takes the name of a command for a target.
             Some(program) if Subcommands::has_subcommand(program) => {
                 return Err(UsageError::CommandAsTarget { name: program.clone() });

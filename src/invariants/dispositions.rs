@@ -2,6 +2,7 @@
 
 use crate::model::event::{Disposition, EventIndex, EventKind, ProcessSeen};
 use crate::model::history::{History, SignalSent};
+use crate::model::plan::SignalTo;
 use crate::model::signal::Signal;
 use crate::model::verdict::Violation;
 
@@ -28,26 +29,81 @@ pub(super) fn explained(
 /// What explains that a signal was not handled, in one sentence without an end, and the event
 /// that shows it. Nothing where the process that got it handles it and serves itself.
 pub(super) fn explains(history: &History, signal: &SignalSent) -> Option<(EventIndex, String)> {
-    let (event, processes) = seen_before(history, signal)?;
-    let to = processes.iter().find(|process| process.pid == signal.pid)?;
-    let server = processes.iter().find(|process| process.listener).filter(|_| !to.listener);
+    wrapped(history, signal).or_else(|| {
+        let (event, to, _) = recipient(history, signal)?;
+        let (who, name) = (named(to), signal.signal);
+        let sentence = match to.disposition {
+            disposition if takes(disposition) => return None,
+            Disposition::Default if is_pid_1(history, to) => format!(
+                "{who} is PID 1 and had no handler for {name}, which the kernel drops then: handle \
+                 it, or start the server below an init (tini, dumb-init, docker run --init)"
+            ),
+            Disposition::Default => format!("{} {}: no handler", who, does(to.disposition, name)),
+            disposition => format!("{who} {}", does(disposition, name)),
+        };
+        Some((event, sentence))
+    })
+}
+
+/// What became of a signal that went to another process than the one that listens, and what to
+/// change; nothing where it went to the one that listens, or to all.
+pub(super) fn wrapped(history: &History, signal: &SignalSent) -> Option<(EventIndex, String)> {
+    let (event, to, processes) = recipient(history, signal)?;
+    let to_all = history.header().trial.signals.first().is_some_and(|it| it.to == SignalTo::Group);
+    let server = processes.iter().find(|process| process.listener)?;
+    if to.listener || to_all {
+        return None;
+    }
     let name = signal.signal;
-    let does = does(to.disposition, name);
-    let sentence = match server {
-        Some(server) => format!(
-            "{} {does}, and the listener belongs to {} ({}), which {}",
-            if to.leader { format!("the leader {} ({})", to.pid, to.name) } else { named(to) },
-            server.pid,
-            server.name,
-            would(server.disposition),
+    let died = history.exit().is_some_and(|exit| exit.status.signal == Some(name));
+    let did = match to.disposition {
+        Disposition::Default if is_pid_1(history, to) => {
+            "which is PID 1 and has no handler, so that the kernel dropped it"
+        }
+        Disposition::Default if died => "which has no handler and died",
+        Disposition::Default => "which has no handler",
+        Disposition::Ignored => "which ignores it",
+        Disposition::Blocked => "which blocks it in every thread",
+        Disposition::Caught => "which catches it",
+        Disposition::Awaited => "which waits for it",
+        Disposition::Descriptor => "which reads it from a descriptor",
+    };
+    // Whether a wrapper that takes it has handed it on, nobody saw.
+    let (got, change) = match takes(to.disposition) {
+        true => (
+            "is another process",
+            "let the wrapper hand the signal on and wait for the end (trap and wait, or tini -g)",
         ),
-        None if takes(to.disposition) => return None,
-        None => {
-            let why = if to.disposition == Disposition::Default { ": no handler" } else { "" };
-            format!("{} {does}{why}", named(to))
+        false => {
+            ("never got it", "start it with exec, or use an init that forwards (tini, dumb-init)")
         }
     };
+    let sentence = format!(
+        "{name} went to {} (pid {}), {did}; {} (pid {}), which listens, {got}: {change}, or \
+         --signal-to listener or group to check the server itself",
+        to.name, to.pid, server.name, server.pid,
+    );
     Some((event, sentence))
+}
+
+/// Whether the process that the signal went to had the default action for it.
+pub(super) fn had_no_handler(history: &History, signal: &SignalSent) -> bool {
+    let to = recipient(history, signal).map(|(_, to, _)| to.disposition);
+    to == Some(Disposition::Default)
+}
+
+/// The process that the signal went to, as it was seen before, and those beside it.
+fn recipient<'h>(
+    history: &'h History,
+    signal: &SignalSent,
+) -> Option<(EventIndex, &'h ProcessSeen, &'h [ProcessSeen])> {
+    let (event, processes) = seen_before(history, signal)?;
+    let to = processes.iter().find(|process| process.pid == signal.pid)?;
+    Some((event, to, processes))
+}
+
+fn is_pid_1(history: &History, process: &ProcessSeen) -> bool {
+    process.leader && history.header().trial.as_pid_1
 }
 
 /// The last look at the processes before the signal: handlers may be installed late.
@@ -96,21 +152,11 @@ fn does(disposition: Disposition, signal: Signal) -> String {
     }
 }
 
-fn would(disposition: Disposition) -> &'static str {
-    match disposition {
-        Disposition::Default => "has the default action for it",
-        Disposition::Ignored => "ignores it",
-        Disposition::Blocked => "blocks it in every thread",
-        Disposition::Caught => "catches it",
-        Disposition::Awaited => "waits for it",
-        Disposition::Descriptor => "reads it from a descriptor",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::Story;
     use super::*;
+    use crate::model::plan::{Moment, PlannedSignal};
 
     fn process(pid: u32, leader: bool, listener: bool, disposition: Disposition) -> ProcessSeen {
         let name = if listener { "server" } else { "sh" }.into();
@@ -142,17 +188,61 @@ mod tests {
         }
     }
 
+    fn behind(disposition: Disposition) -> Vec<ProcessSeen> {
+        vec![process(123, true, false, disposition), process(124, false, true, Disposition::Caught)]
+    }
+
     #[test]
     fn a_wrapper_is_told_from_the_server_behind_it() {
-        let wrapped = vec![
-            process(123, true, false, Disposition::Default),
-            process(124, false, true, Disposition::Caught),
-        ];
         assert_eq!(
-            explanation(wrapped).unwrap(),
-            "the leader 123 (sh) had the default action for SIGTERM, and the listener belongs to \
-             124 (server), which catches it"
+            explanation(behind(Disposition::Default)).unwrap(),
+            "SIGTERM went to sh (pid 123), which has no handler; server (pid 124), which listens, \
+             never got it: start it with exec, or use an init that forwards (tini, dumb-init), or \
+             --signal-to listener or group to check the server itself"
         );
+    }
+
+    #[test]
+    fn a_wrapper_that_takes_the_signal_may_have_handed_it_on() {
+        let said = explanation(behind(Disposition::Caught)).unwrap();
+        assert!(said.contains("which catches it; server (pid 124), which listens, is another"));
+        assert!(said.contains("hand the signal on and wait"), "{said}");
+    }
+
+    #[test]
+    fn the_death_of_a_wrapper_is_told_where_it_was_seen() {
+        let processes = behind(Disposition::Default);
+        let story = Story::new().event(-1, EventKind::Dispositions { processes }).signal();
+        let history = story.exit_signal(2, Signal::TERM).history();
+        let (_, said) = wrapped(&history, &history.signal().unwrap()).unwrap();
+        assert!(said.contains("which has no handler and died; server"), "{said}");
+    }
+
+    #[test]
+    fn the_kernel_drops_what_pid_1_does_not_handle() {
+        let as_pid_1 = |processes| {
+            let story = Story::new().event(-1, EventKind::Dispositions { processes }).signal();
+            let (mut header, events) = story.history().into_parts();
+            header.trial.as_pid_1 = true;
+            let history = History::new(header, events).unwrap();
+            explains(&history, &history.signal().unwrap()).unwrap().1
+        };
+        let alone = as_pid_1(vec![process(123, true, true, Disposition::Default)]);
+        assert!(alone.contains("is PID 1 and had no handler for SIGTERM"), "{alone}");
+        let wrapper = as_pid_1(behind(Disposition::Default));
+        assert!(wrapper.contains("so that the kernel dropped it; server"), "{wrapper}");
+    }
+
+    #[test]
+    fn a_signal_to_the_whole_group_passes_nobody_by() {
+        let processes = behind(Disposition::Caught);
+        let story = Story::new().event(-1, EventKind::Dispositions { processes }).signal();
+        let (mut header, events) = story.history().into_parts();
+        let moment = Moment::Reached;
+        header.trial.signals =
+            vec![PlannedSignal { signal: Signal::TERM, to: SignalTo::Group, moment }];
+        let history = History::new(header, events).unwrap();
+        assert_eq!(explains(&history, &history.signal().unwrap()), None);
     }
 
     #[test]

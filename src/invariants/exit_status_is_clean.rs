@@ -44,6 +44,13 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
             "it did not exit by itself, so that it has no status to judge",
         );
     };
+    if history.was_running() {
+        return Verdict::NotApplicable {
+            reason: "the exit status of a process that was running before goes to its own parent: \
+                     let it be started here"
+                .into(),
+        };
+    }
     if exit.status.code.is_none() && exit.status.signal.is_none() {
         return Verdict::inconclusive(
             "the status of the process went to its own parent: send the signal to the leader",

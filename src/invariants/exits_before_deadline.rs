@@ -2,10 +2,11 @@
 
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::time::human;
-use crate::model::verdict::{Verdict, Violation};
+use crate::model::verdict::Verdict;
 
 use super::deadline::{not_outlived, outlived};
-use super::wording::{count, ended, sorted};
+use super::dispositions::explained;
+use super::wording::{count, ended};
 use super::{ANY, Counts, Invariant, Severities, given_signal};
 
 pub(crate) const INVARIANT: Invariant = Invariant {
@@ -50,7 +51,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
                 human(history.contract().deadline),
                 remains(history)
             );
-            Verdict::of(1, vec![Violation { message, evidence: sorted([signal.event, event]) }], "")
+            Verdict::of(1, vec![explained(history, signal, message, [event])], "")
         }
         None => not_outlived(history),
     }
@@ -66,6 +67,9 @@ fn remains(history: &History) -> String {
             "; it {} {after} after the idle and stalled clients had let go",
             ended(exit.status)
         );
+    }
+    if history.was_running() {
+        return "; it was not started here, and is left alive".into();
     }
     if history.killed().is_none() {
         return String::new();

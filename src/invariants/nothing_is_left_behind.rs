@@ -5,6 +5,7 @@ use crate::model::history::{History, SignalSent};
 use crate::model::time::human;
 use crate::model::verdict::{Verdict, Violation};
 
+use super::dispositions::wrapped;
 use super::wording::sorted;
 use super::{ANY, Counts, Invariant, Severities, given_signal};
 
@@ -59,8 +60,11 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     let Some((first, _)) = left.first() else { return Verdict::of(1, Vec::new(), "") };
     let after = human(history.events()[*first as usize].at.since(exit.at));
     let names: Vec<_> = left.iter().map(|(_, name)| name.as_str()).collect();
-    let message = format!("{after} after process {} had exited, {}", exit.pid, names.join("; "));
-    let events = left.iter().map(|(event, _)| *event);
+    let why = wrapped(history, signal);
+    let because = why.as_ref().map(|(_, why)| format!("; {why}")).unwrap_or_default();
+    let message =
+        format!("{after} after process {} had exited, {}{because}", exit.pid, names.join("; "));
+    let events = left.iter().map(|(event, _)| *event).chain(why.map(|(event, _)| event));
     let evidence = sorted([signal.event, exit.event].into_iter().chain(events));
     Verdict::of(1, vec![Violation { message, evidence }], "")
 }

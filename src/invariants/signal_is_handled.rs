@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use crate::model::event::{EventIndex, EventKind};
+use crate::model::event::{EventIndex, EventKind, ExitStatus};
 use crate::model::history::{ConnectAttempt, Exit, History, Outcome, SignalSent};
 use crate::model::time::{Nanos, human};
 use crate::model::verdict::{Verdict, Violation};
 
 use super::at_work;
-use super::dispositions::explained;
+use super::dispositions::{explained, had_no_handler};
 use super::fates::Fates;
 use super::wording::{count, ended, when};
 use super::{ANY, Counts, Invariant, Severities, given_signal};
@@ -61,6 +61,7 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
                 at_work::died(history, signal, &exit)
             }
             None if exit.status.signal == Some(signal.signal) => died(history, signal, &exit),
+            None if exit.status == UNKNOWN => unseen(history, signal, &exit),
             None => Verdict::of(1, Vec::new(), ""),
         },
         None => match history.deadline_passed() {
@@ -73,6 +74,29 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
             ),
         },
     }
+}
+
+/// The status of a process whose parent is another.
+const UNKNOWN: ExitStatus = ExitStatus { code: None, signal: None };
+
+/// Nobody here learned whether the signal itself ended it: what the process would have done with it,
+/// and what became of the requests, may tell.
+fn unseen(history: &History, signal: &SignalSent, exit: &Exit) -> Verdict {
+    let in_process = Fates::in_process(history);
+    let lost = in_process.lost().count();
+    if lost < in_process.requests.len() && in_process.shows_a_drain(history, signal) {
+        return Verdict::of(1, Vec::new(), "");
+    }
+    if had_no_handler(history, signal) {
+        return died(history, signal, exit);
+    }
+    Verdict::inconclusive(format!(
+        "process {} ended within {} of {}, and how is known to its parent only: nothing shows \
+         whether the signal was handled",
+        exit.pid,
+        human(exit.at.since(signal.felt)),
+        signal.signal,
+    ))
 }
 
 /// Instants that are later than this saw a target that had its time to refuse connections.

@@ -350,6 +350,8 @@ impl Story {
             situation: self.situation,
             load,
             hold: None,
+            as_pid_1: false,
+            aside: false,
             signals: Vec::new(),
             restart: self.restart,
         };

@@ -121,7 +121,8 @@ fn poses(
         Situation::SlowHandler
         | Situation::SecondSignal
         | Situation::SignalBurst
-        | Situation::MixedSignals => vec![Pose::InHandler],
+        | Situation::MixedSignals
+        | Situation::AsPid1 => vec![Pose::InHandler],
         Situation::Streaming => vec![Pose::Answering],
         Situation::Uploading => vec![Pose::Uploading],
         Situation::PartialHead => vec![Pose::HalfHead],
@@ -367,6 +368,7 @@ mod tests {
             Situation::SecondSignal,
             Situation::SignalBurst,
             Situation::MixedSignals,
+            Situation::AsPid1,
         ];
         assert_eq!(lacking, wanted);
     }

@@ -41,6 +41,11 @@ pub enum EventKind {
         /// Its process id.
         pid: u32,
     },
+    /// The target was running before: it is another's child, and is not ended here.
+    FoundRunning {
+        /// The process id of its first process.
+        pid: u32,
+    },
     /// The target was ready: it answered the readiness request, where it listens at all.
     Ready {
         /// Where it listens; absent where it has no listener.

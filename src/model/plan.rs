@@ -33,6 +33,12 @@ pub struct Trial {
     /// the signal, or, without one, after the situation was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// Whether the target is the first process of a PID namespace of its own, as in a container.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_pid_1: bool,
+    /// Whether it only shows what would be otherwise, and counts for no invariant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub aside: bool,
     /// The signals, in order. None in a control, which shows what is lost without one.
     pub signals: Vec<PlannedSignal>,
     /// Whether the target is started again after its exit, on the same port and state.
@@ -121,11 +127,15 @@ pub enum Situation {
     JobRunning,
     /// Clients that write, and nothing else.
     Writes,
+    /// Requests that the server has read and not begun to answer, while it is the first process of a
+    /// PID namespace.
+    #[serde(rename = "as-pid-1")]
+    AsPid1,
 }
 
 impl Situation {
     /// Every situation, in the order in which they are listed to users.
-    pub const ALL: [Situation; 22] = [
+    pub const ALL: [Situation; 23] = [
         Situation::Load,
         Situation::OneRequest,
         Situation::Idle,
@@ -148,6 +158,7 @@ impl Situation {
         Situation::MixedSignals,
         Situation::JobRunning,
         Situation::Writes,
+        Situation::AsPid1,
     ];
 
     /// Its name on the command line and in reports.
@@ -175,6 +186,7 @@ impl Situation {
             Situation::MixedSignals => "mixed-signals",
             Situation::JobRunning => "job-running",
             Situation::Writes => "writes",
+            Situation::AsPid1 => "as-pid-1",
         }
     }
 
@@ -213,6 +225,9 @@ impl Situation {
                 "a background job at its start, half-way, at its end, or being submitted"
             }
             Situation::Writes => "with --write: clients that write, and nothing else",
+            Situation::AsPid1 => {
+                "slow-handler, with the target as PID 1 of its own namespace, as in a container"
+            }
         }
     }
 
@@ -270,12 +285,13 @@ impl Situation {
                 | Situation::SlowHandler
                 | Situation::Streaming
                 | Situation::Uploading
+                | Situation::AsPid1
         ) || self.repeats_signal()
     }
 
     /// Whether it consists of requests that the server has read and not begun to answer.
     pub fn has_requests_in_process(self) -> bool {
-        self == Situation::SlowHandler || self.repeats_signal()
+        matches!(self, Situation::SlowHandler | Situation::AsPid1) || self.repeats_signal()
     }
 
     /// Whether more signals than one are sent, with requests in process.

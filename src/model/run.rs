@@ -46,6 +46,10 @@ pub struct RunReport {
     pub notes: Vec<String>,
     /// One entry an invariant, in the order of the catalogue.
     pub invariants: Vec<InvariantReport>,
+    /// What would be otherwise if the target were PID 1, as in a container without an init; absent
+    /// where that was not tried beside the others.
+    #[serde(default)]
+    pub pid_1: Option<PidOneReport>,
     /// What was tried how often.
     pub coverage: Vec<CoverageCell>,
     /// One entry a trial, in the order of the plan.
@@ -164,6 +168,33 @@ pub struct InvariantReport {
     pub evidence: Vec<Evidence>,
 }
 
+/// What would be otherwise if the target were PID 1 (pid_namespaces(7)): such trials count for no
+/// invariant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PidOneReport {
+    /// How many trials there were.
+    pub trials: u32,
+    /// The invariants that they violate and the others don't, the gravest first.
+    pub changes: Vec<PidOneChange>,
+}
+
+/// An invariant that the target violates only as PID 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PidOneChange {
+    /// Its id.
+    pub invariant: String,
+    /// What a violation does to a run.
+    pub level: Severity,
+    /// The verdict over the other trials.
+    pub otherwise: VerdictName,
+    /// How many of the trials as PID 1 violated it.
+    pub trials_violated: u32,
+    /// One of them.
+    pub trial: u32,
+    /// What happened there, in one sentence.
+    pub message: String,
+}
+
 /// One violation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
@@ -218,6 +249,12 @@ pub struct TrialReport {
     /// Whether it had no signal, to show what is lost without one.
     #[serde(default)]
     pub control: bool,
+    /// Whether the target was PID 1 of a namespace of its own.
+    #[serde(default)]
+    pub as_pid_1: bool,
+    /// Whether it only shows what would be otherwise, and counts for no invariant.
+    #[serde(default)]
+    pub aside: bool,
     /// Why the trial counts for nothing, where it does: the situation could not be reached, or the
     /// harness itself was too late.
     #[serde(default)]

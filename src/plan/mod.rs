@@ -39,6 +39,7 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::Uploading, Part::Signal),
     (Situation::Mixed, Part::Signal),
     (Situation::Fresh, Part::Signal),
+    (Situation::AsPid1, Part::Signal),
     (Situation::StalledReader, Part::Signal),
     (Situation::OneRequest, Part::Signal),
     (Situation::QueuedSilent, Part::Signal),
@@ -126,6 +127,10 @@ pub struct PlanOptions {
     /// The situations that the trials take turns with; all of them where empty.
     /// Those that need writes are of no use where none are declared.
     pub situations: Vec<Situation>,
+    /// Whether the target is PID 1 in all trials.
+    pub as_pid_1: bool,
+    /// Whether trials as PID 1 count where the others are not of that kind.
+    pub pid_1_counts: bool,
     /// How many connections are in use at the same time.
     pub connections: u16,
     /// When the next request is sent; where absent, each trial draws the pause of a closed loop.
@@ -151,6 +156,8 @@ impl PlanOptions {
             signal_to: None,
             has_listener: true,
             situations: Situation::ALL.into_iter().filter(|it| !it.needs_writes()).collect(),
+            as_pid_1: false,
+            pid_1_counts: false,
             connections: 16,
             arrivals: None,
             keep_alive_percent: 50,
@@ -195,6 +202,7 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit) },
         _ => Moment::Reached,
     };
+    let is_pid_1 = situation == Situation::AsPid1;
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
     let signals = its.signal.map(|signal| match its.part {
         Part::Signal if situation.repeats_signal() => {
@@ -214,6 +222,8 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
         load: load(options, situation, number),
         hold,
         restart: signals.is_some() && is_restarted,
+        as_pid_1: options.as_pid_1 || is_pid_1,
+        aside: is_pid_1 && !options.as_pid_1 && !options.pid_1_counts,
         signals: signals.unwrap_or_default(),
     }
 }

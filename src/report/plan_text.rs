@@ -110,6 +110,8 @@ mod tests {
                 pooled_clients: 2,
             },
             hold: None,
+            as_pid_1: false,
+            aside: false,
             signals: vec![PlannedSignal {
                 signal: Signal::TERM,
                 to: SignalTo::Leader,

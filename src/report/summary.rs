@@ -18,11 +18,13 @@ mod interrupt;
 mod losses;
 mod notes;
 mod occasions;
+mod pid_1;
 mod rates;
 mod repeated;
 mod run;
 
 use losses::{Losses, losses};
+pub(super) use pid_1::NEVER_EXITS;
 pub use run::{RunFacts, assemble, thin};
 
 /// How many violations of an invariant are shown with their events.
@@ -118,9 +120,10 @@ impl TrialSummary {
         }
     }
 
-    /// Whether it says something about the invariants: it had a signal, and its situation was there.
+    /// Whether it says something about the invariants: it had a signal, its situation was
+    /// there, and it was not made to show something else.
     fn is_judged(&self) -> bool {
-        !self.report.control && self.report.missed.is_none()
+        !self.report.control && !self.report.aside && self.report.missed.is_none()
     }
 
     /// Whether requests that were on their way, or came late, got no whole response.
@@ -201,6 +204,8 @@ fn measured(history: &History) -> TrialReport {
         situation: trial.situation,
         moment: trial.moment(),
         control: trial.is_control(),
+        as_pid_1: trial.as_pid_1,
+        aside: trial.aside,
         missed: history.missed().map(str::to_owned).or_else(|| history.too_late()),
         signals: signals(history.events()),
         verdict: VerdictName::Inconclusive,

@@ -13,6 +13,7 @@ use super::text::{ascii, clean, hanging};
 
 mod details;
 mod failures;
+mod pid_1;
 mod rows;
 mod timeline;
 
@@ -78,6 +79,9 @@ pub fn render(report: &RunReport, view: &View<'_>) -> String {
     }
     if view.detail == Detail::Verbose {
         text.push_str(&page.details());
+    }
+    if view.detail > Detail::Quiet {
+        text.push_str(&page.pid_1());
     }
     text.push_str(&page.end());
     if view.style.unicode { text } else { ascii(&text) }

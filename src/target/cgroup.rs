@@ -11,6 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::end;
+use super::tree::process_id;
+
 /// Every group's name begins like this, and the trial's marker follows.
 const PREFIX: &str = "shutdown-check-";
 /// A group can be busy for a moment after its last process has ended.
@@ -106,8 +109,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Kills all its processes, also those that are just being started; before Linux 5.14 there
-    /// is no such thing, and nothing happens.
+    /// Kills all its processes, also those that are just being started; before Linux 5.14, those
+    /// that are there.
     pub fn kill(&self) {
         kill(&self.path);
     }
@@ -136,7 +139,14 @@ pub fn remove_all_of_run(run_id: &str) {
 
 fn kill(group: &Path) {
     let file = File::options().write(true).open(group.join("cgroup.kill"));
-    let _ = file.and_then(|mut file| file.write_all(b"1"));
+    if file.and_then(|mut file| file.write_all(b"1")).is_ok() {
+        return;
+    }
+    let mut processes = Vec::new();
+    collect(group, &mut processes);
+    for process in processes.into_iter().filter_map(process_id) {
+        let _ = end::kill(process);
+    }
 }
 
 fn remove_patiently(group: &Path) {

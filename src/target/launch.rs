@@ -9,13 +9,22 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+use tokio::time::timeout;
+
 use crate::model::event::ExitStatus;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::sys;
 
 use super::cgroup::Cgroup;
+use super::end::end_all;
+use super::kept::{self, Kept};
 use super::tree::{Family, MARKER, ProcessId, is_alive, process_id};
+
+/// A keeper has told how its target ended within microseconds of that; one that was killed never
+/// does.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
 /// The target could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +39,41 @@ pub enum LaunchError {
         /// What to do next.
         hint: &'static str,
     },
+    /// It can't have a PID namespace of its own.
+    #[error(
+        "cannot run the target as PID 1: this account may make no PID namespace here ({reason})\n  \
+         run as root, allow user namespaces (user.max_user_namespaces and\n  \
+         kernel.unprivileged_userns_clone, sysctl(8)), or leave out --as-pid-1"
+    )]
+    Namespace {
+        /// What the system said.
+        reason: io::Error,
+    },
 }
 
 /// A running target.
 #[derive(Debug)]
 pub struct Launched {
-    child: Child,
     spawned: Instant,
+    /// The target itself, or its keeper; none where it was running before.
+    child: Option<Child>,
+    keeper: Option<Kept>,
     leader: Followed,
     family: Family,
+}
+
+/// How a target is started, besides what it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// Stands for `{port}` in its arguments, and is in its environment as `PORT`.
+    pub port: u16,
+    /// Tells its processes from those of other trials.
+    pub marker: &'a str,
+    /// This program, where it may be started as a keeper: then a target that has no control group
+    /// of its own gets one.
+    pub keeper: Option<&'a Path>,
+    /// Whether it is the first process of a PID namespace of its own; that takes a keeper.
+    pub as_pid_1: bool,
 }
 
 /// A process whose end is waited for.
@@ -50,6 +85,8 @@ pub struct Followed {
     id: Option<ProcessId>,
     #[cfg(target_os = "linux")]
     handle: std::rc::Rc<tokio::io::unix::AsyncFd<OwnedFd>>,
+    /// Who tells how it ended, where its parent is not the harness.
+    told: Option<watch::Receiver<Option<ExitStatus>>>,
 }
 
 /// Both pipes of a target.
@@ -61,32 +98,36 @@ pub struct Pipes {
     pub stderr: OwnedFd,
 }
 
-/// Starts the target; `port` stands for `{port}` in its arguments and is in its environment as
-/// `PORT`, and `marker` tells its processes from those of other trials.
+/// Starts the target.
 ///
 /// # Errors
-/// When the program is not there or can't be executed.
-pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pipes), LaunchError> {
-    let words: Vec<String> =
-        target.command.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
+/// When the program is not there or can't be executed, or can't be started in this way.
+pub fn launch(target: &Target, start: &Start<'_>) -> Result<(Launched, Pipes), LaunchError> {
+    let with_port = |text: &String| text.replace("{port}", &start.port.to_string());
+    let words: Vec<String> = target.command.iter().map(with_port).collect();
     let (program, arguments) = words.split_first().ok_or_else(|| LaunchError::Spawn {
         program: "the target".into(),
         reason: io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"),
         hint: "name a program: shutdown-check ./bin",
     })?;
-    let group = Cgroup::create(marker);
-    let mut command = Command::new(program);
+    let failed = |reason: io::Error| {
+        let hint = hint(&reason, target.cwd.as_deref().unwrap_or(Path::new(".")).join(program));
+        LaunchError::Spawn { program: program.clone(), reason, hint }
+    };
+    let group = Cgroup::create(start.marker);
+    let keeper = start.keeper.filter(|_| start.as_pid_1 || group.is_none());
+    let mut command = match keeper {
+        Some(keeper) => kept::command(keeper, start, group.as_ref(), &words),
+        None => {
+            let mut command = Command::new(program);
+            command.args(arguments).stdin(Stdio::null()).env(MARKER, start.marker);
+            command
+        }
+    };
+    let env = target.env.iter().map(|(name, value)| (name, with_port(value)));
     command
-        .args(arguments)
-        .env("PORT", port.to_string())
-        .env(MARKER, marker)
-        .envs(
-            target
-                .env
-                .iter()
-                .map(|(name, value)| (name, value.replace("{port}", &port.to_string()))),
-        )
-        .stdin(Stdio::null())
+        .env("PORT", start.port.to_string())
+        .envs(env)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -94,29 +135,40 @@ pub fn launch(target: &Target, port: u16, marker: &str) -> Result<(Launched, Pip
         command.current_dir(cwd);
     }
     sys::start_clean(&mut command);
-    if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
-        sys::enter_cgroup(&mut command, entrance);
-    }
-    let failed = |reason: io::Error| {
-        let hint = hint(&reason, target.cwd.as_deref().unwrap_or(Path::new(".")).join(program));
-        LaunchError::Spawn { program: program.clone(), reason, hint }
+    let (mut child, kept, pid) = if keeper.is_some() {
+        let (child, kept, pid) = Kept::start(command).map_err(|refused| match refused {
+            kept::Refused::Namespace(reason) => LaunchError::Namespace { reason },
+            kept::Refused::Target(reason) => failed(reason),
+        })?;
+        (child, Some(kept), pid)
+    } else {
+        sys::end_with_starter(&mut command);
+        if let Some(entrance) = group.as_ref().and_then(|group| group.entrance().ok()) {
+            sys::enter_cgroup(&mut command, entrance);
+        }
+        let child = command.spawn().map_err(failed)?;
+        let pid = child.id();
+        (child, None, pid)
     };
-    let mut child = command.spawn().map_err(failed)?;
     let spawned = Instant::now();
     let pipes = (child.stdout.take(), child.stderr.take());
     let (Some(stdout), Some(stderr)) = pipes else { unreachable!("both were asked for") };
-    let leader = match Followed::new(child.id()) {
-        Ok(leader) => leader,
+    let leader = match Followed::new(pid) {
+        Ok(leader) => Followed { told: kept.as_ref().map(Kept::told), ..leader },
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
             return Err(failed(error));
         }
     };
-    let group = group.filter(|group| has_entered(group, child.id()));
-    let family = Family::new(child.id(), marker.to_owned(), group.map(Arc::new));
+    let group = group.filter(|group| has_entered(group, pid));
+    let mut family = Family::new(pid, start.marker.to_owned(), group.map(Arc::new));
+    if let Some(kept) = &kept {
+        family = family.kept_by(child.id());
+        kept.let_go();
+    }
     let pipes = Pipes { stdout: stdout.into(), stderr: stderr.into() };
-    Ok((Launched { child, spawned, leader, family }, pipes))
+    Ok((Launched { child: Some(child), spawned, keeper: kept, leader, family }, pipes))
 }
 
 /// Where the kernel did not let the child in, the group is of no use.
@@ -147,6 +199,24 @@ impl Launched {
         self.spawned.elapsed()
     }
 
+    /// Takes hold of a process that runs, and stays whatever becomes of this.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn running(process: ProcessId) -> io::Result<Self> {
+        let leader = Followed::new(process.pid)?;
+        if process_id(process.pid) != Some(process) {
+            return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        let family = Family::new(process.pid, String::new(), None);
+        Ok(Self { child: None, spawned: Instant::now(), keeper: None, leader, family })
+    }
+
+    /// Whether it was started here, and ends with the trial.
+    pub fn is_own(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// The process that was started.
     pub fn leader(&self) -> &Followed {
         &self.leader
@@ -154,7 +224,7 @@ impl Launched {
 
     /// Asks it to end, by a signal.
     pub fn ask_to_end(&self, signal: Signal) {
-        let _ = send(self.leader.pid, signal);
+        self.leader.send(signal);
     }
 
     /// The processes that it brought about.
@@ -162,25 +232,18 @@ impl Launched {
         &mut self.family
     }
 
-    /// Kills whatever of the target is alive, until nothing is.
+    /// Kills whatever of the target is alive, until nothing is; what was not started here is left
+    /// alone.
     pub fn kill_all(&mut self) {
-        // A process may start another while it is being killed, so that one pass is not enough;
-        // a bound, because a hundred passes without an end mean that killing does not help.
-        for _ in 0..100 {
-            let alive = self.family.alive();
-            if alive.is_empty() {
-                break;
-            }
-            if let Some(group) = self.family.group() {
-                group.kill();
-            }
-            for ProcessId { pid, .. } in alive {
-                let _ = send(pid, Signal::KILL);
-            }
-            let _ = self.child.try_wait();
-            self.family.reap();
-            std::thread::sleep(std::time::Duration::from_micros(500));
+        let (family, Some(child)) = (&mut self.family, &mut self.child) else { return };
+        if let Some(group) = family.group() {
+            group.kill();
         }
+        end_all(|| {
+            let _ = child.try_wait();
+            family.reap();
+            family.alive()
+        });
     }
 }
 
@@ -188,22 +251,24 @@ impl Drop for Launched {
     /// However a trial ends, nothing of its target stays.
     fn drop(&mut self) {
         self.kill_all();
-        let _ = self.child.kill();
+        let Some(child) = &mut self.child else { return };
+        match self.keeper.take() {
+            // It takes in what was killed, and ends.
+            Some(keeper) => drop(keeper),
+            None => _ = child.kill(),
+        }
         // SIGKILL takes effect within milliseconds; a process that may not be killed (it changed
         // its user) must not hold the harness for ever.
         for _ in 0..1000 {
-            if !matches!(self.child.try_wait(), Ok(None)) {
+            if !matches!(child.try_wait(), Ok(None)) {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
+        let _ = child.kill();
+        let _ = child.try_wait();
         self.family.reap();
     }
-}
-
-fn send(pid: u32, signal: Signal) -> io::Result<()> {
-    let signal = nix::sys::signal::Signal::try_from(signal.number())?;
-    Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal)?)
 }
 
 #[cfg(target_os = "linux")]
@@ -214,7 +279,11 @@ impl Followed {
     /// When there is no such process.
     pub fn new(pid: u32) -> io::Result<Self> {
         let handle = sys::readable(sys::pidfd_open(pid)?)?;
-        Ok(Self { pid, id: process_id(pid), handle: std::rc::Rc::new(handle) })
+        Ok(Self { pid, id: process_id(pid), handle: std::rc::Rc::new(handle), told: None })
+    }
+
+    fn send(&self, signal: Signal) {
+        let _ = sys::pidfd_send_signal(self.handle.get_ref(), signal);
     }
 
     /// A second handle of the same process, for another thread.
@@ -228,7 +297,9 @@ impl Followed {
     /// Waits for its end (pidfd_open(2), waitid(2)); `None` when somebody else took its status.
     pub async fn ended(&self) -> Option<ExitStatus> {
         let _ = self.handle.readable().await;
-        self.status()
+        let Some(mut told) = self.told.clone() else { return self.status() };
+        let known = timeout(TOLD_WITHIN, told.wait_for(Option::is_some)).await;
+        known.ok()?.ok().and_then(|status| *status)
     }
 
     /// Whether it has ended, whoever takes its status.

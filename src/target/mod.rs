@@ -2,9 +2,13 @@
 
 pub mod announce;
 pub mod cgroup;
+pub mod end;
 pub mod files;
 pub mod folder;
 pub mod hold;
+#[cfg(target_os = "linux")]
+pub mod keeper;
+pub mod kept;
 pub mod launch;
 pub mod output;
 pub mod port;

@@ -37,6 +37,8 @@ pub struct Family {
     leader_id: Option<ProcessId>,
     marker: String,
     group: Option<Arc<Cgroup>>,
+    /// The process below which all of them are, and stay, where there is one.
+    keeper: Option<ProcessId>,
     known: BTreeSet<ProcessId>,
 }
 
@@ -48,9 +50,15 @@ impl Family {
     /// The family of the process `leader`, whose environment has `MARKER` set to `marker`, and
     /// which was started in the control group, where there is one.
     pub fn new(leader: u32, marker: String, group: Option<Arc<Cgroup>>) -> Self {
-        let mut family = Self { leader, leader_id: None, marker, group, known: BTreeSet::new() };
+        let known = BTreeSet::new();
+        let mut family = Self { leader, leader_id: None, marker, group, keeper: None, known };
         family.look();
         family
+    }
+
+    /// The same family below a keeper, whose descendants are all of it and nobody else.
+    pub fn kept_by(self, keeper: u32) -> Self {
+        Self { keeper: process_id(keeper), ..self }
     }
 
     /// The number of the process that was started.
@@ -85,7 +93,8 @@ impl Family {
         alive.into_iter().collect()
     }
 
-    /// The leader, its descendants, and those in its control group, as far as they are alive.
+    /// The leader, its descendants, and those in its control group or below its keeper, as far as
+    /// they are alive.
     fn seen(&mut self) -> BTreeSet<ProcessId> {
         let mut seen = BTreeSet::new();
         // Its number may be another process's by now.
@@ -96,6 +105,7 @@ impl Family {
             seen.extend(leader.is_alive().then_some(leader.id));
             seen.extend(descendants(&leader));
         }
+        seen.extend(self.keeper.map(descendants_of).unwrap_or_default());
         if let Some(group) = &self.group {
             // Whatever they did to be nobody's children, they are in the group.
             let pids: BTreeSet<u32> = seen.iter().map(|id| id.pid).collect();
@@ -161,13 +171,23 @@ pub fn process_id(pid: u32) -> Option<ProcessId> {
 
 /// The command line of a process, for people.
 pub fn command_line(pid: u32) -> String {
-    let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<_> = raw
-        .split(|byte| *byte == 0)
-        .filter(|word| !word.is_empty())
-        .map(String::from_utf8_lossy)
-        .collect();
+    let words = words(pid);
     if words.is_empty() { format!("process {pid}") } else { words.join(" ") }
+}
+
+/// The program and the arguments of a process; none of one that is gone.
+pub fn words(pid: u32) -> Vec<String> {
+    let raw = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    raw.split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty())
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
+}
+
+/// The processes above one: its parent, that one's parent, and so on.
+pub fn ancestors(pid: u32) -> Vec<u32> {
+    let parent = |pid: &u32| stat(*pid).map(|stat| stat.parent).filter(|parent| *parent != 0);
+    std::iter::successors(parent(&pid), parent).collect()
 }
 
 /// The inodes of the sockets that a process holds.
@@ -188,6 +208,12 @@ pub(super) fn absolute(pid: u32, name: &Path) -> std::path::PathBuf {
     }
     // Where its directory can't be read, the harness's own is as good a guess as any.
     std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default().join(name)
+}
+
+/// The descendants of a process that are alive.
+pub fn descendants_of(process: ProcessId) -> Vec<ProcessId> {
+    let is_same = |stat: &Stat| stat.id == process;
+    stat(process.pid).filter(is_same).map(|stat| descendants(&stat)).unwrap_or_default()
 }
 
 fn descendants(of: &Stat) -> Vec<ProcessId> {

@@ -77,7 +77,7 @@ async fn run(
     if trial.situation == Situation::Startup {
         return starting::run((trial, waits), subject, interrupt, (recorder, port_seed)).await;
     }
-    let mut started = start(subject, port_seed, recorder)?;
+    let mut started = start(subject, (port_seed, trial.as_pid_1), recorder)?;
     let found = started.ready(subject, interrupt, recorder).await?;
     let mut course = Course::begin((trial, parts, waits), subject, recorder, &mut started, found)?;
     let result = course.follow(interrupt).await;
@@ -405,13 +405,10 @@ impl<'a> Course<'a> {
 /// The process whose end is the target's: the leader while it lives, else the owner of the
 /// listening socket, as an orchestrator would have it; or whoever the plan names.
 fn followed(to: SignalTo, launched: &Launched, found: &Found) -> std::io::Result<Followed> {
-    let leader = launched.leader().pid;
-    let owner = found.owner.unwrap_or(leader);
-    Followed::new(match to {
-        SignalTo::Listener => owner,
-        SignalTo::Leader | SignalTo::Group if launched.leader().has_ended() => owner,
-        SignalTo::Leader | SignalTo::Group => leader,
-    })
+    let leader = launched.leader();
+    let owner = found.owner.unwrap_or(leader.pid);
+    let is_owner = to == SignalTo::Listener || leader.has_ended();
+    if is_owner && owner != leader.pid { Followed::new(owner) } else { Ok(leader.clone()) }
 }
 
 /// Measures how late this thread is, as long as the trial goes on.

@@ -53,6 +53,10 @@ pub(super) async fn look_for_leftovers(
         sleep_until((refused + LATER).min(deadline)).await;
     }
     let Some(address) = address else { return };
+    // Whoever listens where nothing of it is left is another, started by whoever watches over it.
+    if alive.is_empty() && !started.launched.is_own() {
+        return;
+    }
     while probe(address, recorder).await == ProbeOutcome::Established {
         if exited.elapsed() > GRACE {
             recorder.record(EventKind::PortLeft { address: address.clone() });

@@ -3,6 +3,7 @@
 pub mod carry_out;
 pub mod error;
 pub mod interrupt;
+pub mod isolation;
 mod job_scene;
 mod landmarks;
 mod leftovers;

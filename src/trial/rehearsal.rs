@@ -19,6 +19,7 @@ use crate::observe::recorder::Recorder;
 
 use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
+use super::isolation::runs_beside_itself;
 use super::landmarks::Landmarks;
 use super::started::{Started, start};
 use super::subject::Subject;
@@ -111,7 +112,7 @@ async fn run(
     interrupt: &Interrupt,
     recorder: &Recorder,
 ) -> Result<Rehearsed, RehearsalError> {
-    let mut started = start(&subject, seed(), recorder)?;
+    let mut started = start(&subject, (seed(), subject.as_pid_1), recorder)?;
     let landmarks = started.landmarks(signal, recorder);
     let found = started.ready(&subject, interrupt, recorder).await?;
     subject.start = landmarks.passed().unwrap_or_default();
@@ -126,6 +127,9 @@ async fn run(
     if let Err(error) = looked {
         return Err(started.why(error).await);
     }
+    if subject.running.is_some() {
+        return Ok(Rehearsed { subject, address: found.address });
+    }
     // Not at the same time: what a start costs would look like a lack of parallelism, and a date
     // in a body would be the same.
     let one = started.end(signal).await;
@@ -138,7 +142,7 @@ async fn run(
     Ok(Rehearsed { subject, address })
 }
 
-fn seed() -> u64 {
+pub(super) fn seed() -> u64 {
     u64::from(std::process::id())
 }
 
@@ -186,7 +190,7 @@ async fn look_at_another_start(
     interrupt: &Interrupt,
 ) -> Result<Option<Duration>, RehearsalError> {
     let recorder = Recorder::new();
-    let mut started = start(subject, seed().wrapping_add(1), &recorder)?;
+    let mut started = start(subject, (seed().wrapping_add(1), subject.as_pid_1), &recorder)?;
     let landmarks = started.landmarks(signal, &recorder);
     let found = started.ready(subject, interrupt, &recorder).await?;
     if let Some(start) = landmarks.passed() {
@@ -196,6 +200,9 @@ async fn look_at_another_start(
         let each = subject.templates.len() as u16;
         let answers = ask_together(subject, each, address, &recorder).await;
         keep_stable_bodies(&mut subject.contract.requests, &answers);
+    }
+    if !subject.takes_port && found.address.as_ref().is_some_and(|it| it.tcp().is_some()) {
+        subject.own_network = runs_beside_itself(subject, signal, interrupt).await;
     }
     let exit = started.end(signal).await;
     recorder.read(|events| subject.learn_jobs(events));
@@ -279,7 +286,7 @@ fn expected(
 }
 
 /// Asks with as many connections as the load will have, all at the same time.
-async fn ask_together(
+pub(super) async fn ask_together(
     subject: &Subject,
     connections: u16,
     address: &ServerAddress,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
@@ -16,10 +17,11 @@ use crate::observe::recorder::Recorder;
 use crate::target::announce::{Announcement, AwaitedLine};
 use crate::target::files::{OwnFiles, placed};
 use crate::target::folder::Folder;
-use crate::target::launch::{Launched, launch};
+use crate::target::launch::{Launched, Start, launch};
 use crate::target::output::Output;
 use crate::target::port::{PortLease, is_in_use, is_served, is_taken};
 use crate::target::ready::{Found, NotReady, Search, ready};
+use crate::target::tree::{ProcessId, process_id};
 
 use super::error::{Early, TrialError, harness};
 use super::interrupt::Interrupt;
@@ -31,6 +33,9 @@ const COMMAND_CHARS_MAX: usize = 60;
 /// A target that has not exited within this time, with nothing open, is not waited for.
 const EXIT_LIMIT: Duration = Duration::from_secs(2);
 
+/// How many targets this program has started.
+static STARTS: AtomicU32 = AtomicU32::new(0);
+
 /// A started target, and what reads its output.
 pub(super) struct Started {
     guard: Arc<dyn Guard>,
@@ -41,7 +46,7 @@ pub(super) struct Started {
     place: Place,
     pub(super) files: OwnFiles,
     announcement: Announcement,
-    guarded: Vec<u32>,
+    guarded: Vec<ProcessId>,
     command: String,
 }
 
@@ -53,6 +58,7 @@ struct Place {
     any_port: bool,
     /// The unix socket that it is to listen on.
     socket: Option<PathBuf>,
+    as_pid_1: bool,
     lease: Option<PortLease>,
     folder: Option<Folder>,
 }
@@ -63,10 +69,13 @@ struct Place {
 /// listeners, since servers that are bound to one set SO_REUSEADDR.
 pub(super) fn start(
     subject: &Subject,
-    seed: u64,
+    (seed, as_pid_1): (u64, bool),
     recorder: &Recorder,
 ) -> Result<Started, TrialError> {
     let command = shown(&subject.target.command);
+    if let Some(process) = subject.running {
+        return take_hold(process, command, subject, recorder);
+    }
     let (port, lease) = match subject.target.port {
         Some(port) if is_taken(port) => return Err(TrialError::PortTaken { port, command }),
         Some(port) => (port, None),
@@ -85,17 +94,16 @@ pub(super) fn start(
     };
     let target = target_in(subject, folder.as_ref());
     let any_port = subject.target.port.is_none();
-    let place = Place { port, any_port, socket, lease, folder };
+    let place = Place { port, any_port, socket, as_pid_1, lease, folder };
     let files = OwnFiles::before_launch(&target, port);
-    let marker = format!("{}-{port}", subject.run_id);
     let (output, line) = output(subject, recorder)?;
     let sources = Sources::begin(&target.elsewhere, port, recorder, &output);
-    let (launched, readers, output, announcement) =
-        launch_at((port, &target, &marker), subject, (output, line))?;
+    let running = launch_at((port, &target, as_pid_1), subject, (output, line))?;
+    let Running { launched, readers, output, announcement, guarded } = running;
     let pid = launched.leader().pid;
     // It has been running while its family was looked at.
     recorder.record_at(recorder.now() - launched.age(), EventKind::Spawned { pid });
-    let (guard, guarded) = (subject.guard.clone(), vec![pid]);
+    let guard = subject.guard.clone();
     Ok(Started {
         guard,
         launched,
@@ -118,10 +126,17 @@ fn target_in(subject: &Subject, folder: Option<&Folder>) -> Target {
     }
 }
 
-type Running = (Launched, JoinSet<()>, Output, Announcement);
+/// A target that was just launched.
+struct Running {
+    launched: Launched,
+    readers: JoinSet<()>,
+    output: Output,
+    announcement: Announcement,
+    guarded: Vec<ProcessId>,
+}
 
 fn launch_at(
-    (port, target, marker): (u16, &Target, &str),
+    (port, target, as_pid_1): (u16, &Target, bool),
     subject: &Subject,
     (output, line): (Output, Option<AwaitedLine>),
 ) -> Result<Running, TrialError> {
@@ -129,22 +144,59 @@ fn launch_at(
     if let Some(cwd) = target.cwd.as_ref().filter(|_| subject.target.needs_folder()) {
         std::fs::create_dir_all(cwd).map_err(harness("make the folder to start it in"))?;
     }
+    // In networks of their own, several trials have the same port.
+    let number = STARTS.fetch_add(1, Ordering::Relaxed);
+    let marker = format!("{}-{port}-{number}", subject.run_id);
     let since = SystemTime::now();
-    let (launched, pipes) = launch(target, port, marker)?;
-    subject.guard.launched(launched.leader().pid);
+    let keeper = subject.keeper.as_deref();
+    let (launched, pipes) = launch(target, &Start { port, marker: &marker, keeper, as_pid_1 })?;
+    let guarded: Vec<_> = process_id(launched.leader().pid).into_iter().collect();
+    guarded.iter().for_each(|process| subject.guard.launched(*process));
     let mut readers = JoinSet::new();
     readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
     let file = target.ready_file.as_ref().map(|path| placed(target, path, port));
-    Ok((launched, readers, output, Announcement { line, file, since }))
+    let announcement = Announcement { line, file, since };
+    Ok(Running { launched, readers, output, announcement, guarded })
+}
+
+/// A target that was running before, of which neither output nor exit status will be seen.
+fn take_hold(
+    process: ProcessId,
+    command: String,
+    subject: &Subject,
+    recorder: &Recorder,
+) -> Result<Started, TrialError> {
+    let launched = Launched::running(process)
+        .map_err(harness("take hold of the process of --pid: it may have ended"))?;
+    recorder.record(EventKind::FoundRunning { pid: process.pid });
+    let target = &subject.target;
+    let port = target.port.unwrap_or_default();
+    let (output, _) = output(subject, recorder)?;
+    let sources = Sources::begin(&target.elsewhere, port, recorder, &output);
+    let (any_port, socket) = (target.port.is_none(), target.socket.as_ref().map(PathBuf::from));
+    Ok(Started {
+        guard: subject.guard.clone(),
+        launched,
+        output,
+        readers: JoinSet::new(),
+        sources,
+        place: Place { port, any_port, socket, as_pid_1: false, lease: None, folder: None },
+        files: OwnFiles::before_launch(target, 0),
+        announcement: Announcement { line: None, file: None, since: SystemTime::now() },
+        guarded: Vec::new(),
+        command,
+    })
 }
 
 impl Drop for Started {
     fn drop(&mut self) {
         self.launched.kill_all();
-        self.files.clear(self.launched.family());
-        for pid in self.guarded.drain(..) {
-            self.guard.ended(pid);
+        if self.launched.is_own() {
+            self.files.clear(self.launched.family());
+        }
+        for process in self.guarded.drain(..) {
+            self.guard.ended(process);
         }
     }
 }
@@ -201,16 +253,17 @@ impl Started {
         recorder.record(EventKind::Ready { address, owner });
         self.files.look(self.launched.family());
         // Whatever its environment and session are, the guardian knows it.
-        for process in self.launched.family().alive() {
-            self.guard.launched(process.pid);
-            self.guarded.push(process.pid);
+        let alive = self.launched.family().alive();
+        for process in alive.into_iter().filter(|_| self.launched.is_own()) {
+            self.guard.launched(process);
+            self.guarded.push(process);
         }
     }
 
     /// Kills what is left of it, and writes that down.
     pub(super) fn kill_what_is_left(&mut self, recorder: &Recorder) {
         let alive = self.launched.family().alive();
-        if !alive.is_empty() {
+        if !alive.is_empty() && self.launched.is_own() {
             // Written first, so that whatever the kill destroys is later than it.
             recorder.record(EventKind::Killed { pids: alive.iter().map(|id| id.pid).collect() });
             self.launched.kill_all();
@@ -269,16 +322,15 @@ impl Started {
         let any_port = self.place.any_port && listened != Some(port);
         let target = target_in(subject, self.place.folder.as_ref());
         let files = OwnFiles::before_launch(&target, port);
-        // Its processes are told from those of the first start, whoever of them were left.
-        let marker = format!("{}-{port}-again", subject.run_id);
         let nobody = Recorder::new();
         let (output, line) = output(subject, &nobody)?;
         let sources = Sources::begin(&Elsewhere::default(), port, &nobody, &output);
-        let (launched, readers, output, announcement) =
-            launch_at((port, &target, &marker), subject, (output, line))?;
-        let (guard, guarded) = (subject.guard.clone(), vec![launched.leader().pid]);
+        let as_pid_1 = self.place.as_pid_1;
+        let running = launch_at((port, &target, as_pid_1), subject, (output, line))?;
+        let Running { launched, readers, output, announcement, guarded } = running;
+        let guard = subject.guard.clone();
         let socket = self.place.socket.clone();
-        let place = Place { port, any_port, socket, lease: None, folder: None };
+        let place = Place { port, any_port, socket, as_pid_1, lease: None, folder: None };
         Ok(Started {
             guard,
             launched,

@@ -1,6 +1,7 @@
 //! What all trials of a run have in common: the target as the rehearsal found it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use crate::model::ledger::{BadPattern, JobLines, usual_durations};
 use crate::model::log::LogLines;
 use crate::model::start::StartTimes;
 use crate::model::target::{RequestTemplate, Target};
+use crate::target::tree::ProcessId;
 
 /// Is told which processes live, so that somebody knows when the harness itself is killed.
 pub trait Guard: std::fmt::Debug + Send + Sync {
-    /// The leader of a process group was started.
-    fn launched(&self, leader: u32);
-    /// Nothing of it is left.
-    fn ended(&self, leader: u32);
+    /// A process of a target lives.
+    fn launched(&self, process: ProcessId);
+    /// Nothing of the target is left.
+    fn ended(&self, process: ProcessId);
 }
 
 /// Nobody guards: the leader ends with the harness (PR_SET_PDEATHSIG), others may not.
@@ -26,8 +28,8 @@ pub trait Guard: std::fmt::Debug + Send + Sync {
 pub struct Unguarded;
 
 impl Guard for Unguarded {
-    fn launched(&self, _: u32) {}
-    fn ended(&self, _: u32) {}
+    fn launched(&self, _: ProcessId) {}
+    fn ended(&self, _: ProcessId) {}
 }
 
 /// A target that is known well enough to be tried.
@@ -45,8 +47,16 @@ pub struct Subject {
     pub takes_port: bool,
     /// How long its start takes, at its quickest.
     pub start: StartTimes,
+    /// Whether it can be tried side by side all the same, each in a network of its own.
+    pub own_network: bool,
     /// A text that no other run on this machine has, from which its processes are known.
     pub run_id: String,
+    /// This program, where it may be started as a keeper of targets.
+    pub keeper: Option<PathBuf>,
+    /// Whether it is rehearsed as PID 1, since all trials are so.
+    pub as_pid_1: bool,
+    /// The process that runs already, and is neither started nor ended here.
+    pub running: Option<ProcessId>,
     /// Who is told which processes live.
     pub guard: Arc<dyn Guard>,
     /// The contract's job patterns, compiled once for all trials.
@@ -84,7 +94,11 @@ impl Subject {
             parallelism: None,
             takes_port: true,
             start: StartTimes::default(),
+            own_network: false,
             run_id,
+            keeper: None,
+            as_pid_1: false,
+            running: None,
             guard,
         })
     }

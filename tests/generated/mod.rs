@@ -600,6 +600,8 @@ impl Case {
             situation: if self.starting { Situation::Startup } else { Situation::Load },
             load,
             hold: None,
+            as_pid_1: false,
+            aside: false,
             signals: Vec::new(),
             restart: self.second.planned,
         };

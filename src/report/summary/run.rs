@@ -17,6 +17,7 @@ use super::coverage::coverage;
 use super::interrupt::compare;
 use super::notes::notes;
 use super::occasions::{NO_TIME, Occasions};
+use super::pid_1::pid_1;
 use super::repeated::{is_about, settled};
 use super::{EVIDENCE_SHOWN, Ranked, Shown, TrialSummary, most_frequent, rates, worst};
 
@@ -80,6 +81,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         levels: levels(&trials),
         notes: notes(&run.target.command, &invariants, &trials),
         target: run.target,
+        pid_1: pid_1(&trials, &invariants),
         invariants,
         coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
@@ -187,7 +189,7 @@ fn merged(
         rate_lower_bound_95: rate.lower,
         rate_signal: rate.signal,
         reason,
-        evidence: best_evidence(id, trials)
+        evidence: best_evidence(id, &counting(trials))
             .into_iter()
             .map(|ranked| ranked.evidence.clone())
             .collect(),
@@ -232,7 +234,9 @@ fn timings(trials: &[&TrialSummary]) -> Timings {
     // How long a start takes that is broken off, and its end, are about no shutdown.
     let counted = || {
         let is_start = |trial: &TrialSummary| trial.report.situation == Situation::Startup;
-        trials.iter().filter(move |trial| trial.report.missed.is_none() && !is_start(trial))
+        counting(trials)
+            .into_iter()
+            .filter(move |trial| trial.report.missed.is_none() && !is_start(trial))
     };
     let over = |value: fn(&TrialReport) -> Option<f64>| {
         distribution(counted().filter_map(|trial| value(&trial.report)).collect())
@@ -285,9 +289,15 @@ fn pooled(trials: &[&TrialSummary]) -> PooledClients {
     all
 }
 
+/// The trials, without those that only show what would be otherwise.
+fn counting<'t>(trials: &[&'t TrialSummary]) -> Vec<&'t TrialSummary> {
+    trials.iter().copied().filter(|trial| !trial.report.aside).collect()
+}
+
 fn outcomes(trials: &[&TrialSummary]) -> BTreeMap<String, BTreeMap<String, u64>> {
     let mut all: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
-    for ((phase, outcome), times) in trials.iter().flat_map(|trial| &trial.outcomes) {
+    for ((phase, outcome), times) in counting(trials).into_iter().flat_map(|trial| &trial.outcomes)
+    {
         let of_phase = all.entry(phase.name().to_owned()).or_default();
         *of_phase.entry((*outcome).to_owned()).or_default() += times;
     }

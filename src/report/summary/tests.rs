@@ -80,6 +80,8 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             situation: Situation::Load,
             moment: "uniform".into(),
             control: false,
+            as_pid_1: false,
+            aside: false,
             missed: None,
             signals: Vec::new(),
             verdict: VerdictName::Satisfied,

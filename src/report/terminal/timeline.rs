@@ -126,6 +126,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::Killed { .. } => lane(lanes, "killed").marks.push(Mark::of(at, LOST, "")),
         // They have lanes of their own, or say nothing about when.
         EventKind::Spawned { .. }
+        | EventKind::FoundRunning { .. }
         | EventKind::Ready { .. }
         | EventKind::OutputDropped { .. }
         | EventKind::SourceRead { .. }

@@ -38,7 +38,7 @@ pub(super) async fn run(
     (recorder, port_seed): (&Recorder, u64),
 ) -> Result<(), TrialError> {
     let Some(planned) = trial.signals.first() else { return Ok(()) };
-    let mut started = start(subject, port_seed, recorder)?;
+    let mut started = start(subject, (port_seed, trial.as_pid_1), recorder)?;
     // There are none, but for the one that looks how late this thread is.
     let clients = Clients::new(recorder.clone(), None, Vec::new());
     let mut lag = JoinSet::new();

@@ -1,0 +1,100 @@
+//! Servers behind wrappers: what each kind of wrapper violates, and that the report says why.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use harness::{BIN, Ended, User, words};
+use serde_json::Value;
+
+#[allow(dead_code, reason = "each file of tests uses its part")]
+mod harness;
+
+#[test]
+fn a_target_for_the_other_tests() {
+    harness::roles::play();
+}
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/wrappers/");
+/// What a wrapper violates that leaves its server behind: the listener stays, and so does its server.
+const LEFT: &[&str] = &[
+    "signal-is-handled",
+    "new-connections-are-refused",
+    "no-job-starts-after-signal",
+    "nothing-is-left-behind",
+    "close-is-announced",
+];
+
+/// The wrapper's exit is what counts, though its server drains.
+const GONE_TOO_SOON: &[&str] = &["nothing-is-left-behind"];
+
+/// Interpreter, wrapper, what it violates, and what the report says of it.
+const TABLE: &[(&str, &str, &[&str], &str)] = &[
+    ("sh", "exec.sh", &[], ""),
+    ("sh", "forwards-and-waits.sh", &[], ""),
+    ("sh", "no-exec.sh", LEFT, "never got it: start it with exec"),
+    ("sh", "forwards-without-waiting.sh", GONE_TOO_SOON, "hand the signal on and wait"),
+    ("python3", "forwards-and-waits.py", &[], ""),
+    ("python3", "no-forward.py", LEFT, "never got it: start it with exec"),
+    ("python3", "forwards-without-waiting.py", GONE_TOO_SOON, "hand the signal on and wait"),
+    ("node", "forwards-and-waits.js", &[], ""),
+    ("node", "no-forward.js", LEFT, "signal on"),
+    ("node", "forwards-without-waiting.js", GONE_TOO_SOON, "hand the signal on and wait"),
+];
+
+fn lines_of(interpreter: &str) {
+    if Command::new(interpreter).args(["-c", ""]).output().is_err() {
+        println!("skipped: there is no {interpreter} here");
+        return;
+    }
+    for (_, wrapper, violated, said) in TABLE.iter().filter(|line| line.0 == interpreter) {
+        let path = format!("{FOLDER}{wrapper}");
+        let report = report(&[], &[interpreter, &path, BIN, "fixture", "correct"]);
+        let found = violated_by(&report);
+        let wanted: BTreeSet<_> = violated.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!(found, wanted, "{wrapper}: {report:#}");
+        assert!(report["invariants"].to_string().contains(said), "{wrapper}: {report:#}");
+    }
+}
+
+/// One trial of a target, in which requests are in process.
+fn report(options: &[&str], target: &[&str]) -> Value {
+    let usual = ["--format", "json", "--deadline", "5s", "--situation", "slow-handler"];
+    let usual =
+        [&usual[..], &["--path", "/sleep?ms=1200", "--path", "/", "--env", "JOB_MS=100"]].concat();
+    let words = words(&["--trials", "1"], &[&usual, options].concat(), target);
+    let ended: Ended = User::new().run(&words);
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}"))
+}
+
+fn violated_by(report: &Value) -> BTreeSet<String> {
+    let invariants = report["invariants"].as_array().unwrap();
+    let violated = invariants.iter().filter(|it| it["verdict"] == "violated");
+    violated.map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn shells() {
+    lines_of("sh");
+}
+
+#[test]
+fn python_scripts() {
+    lines_of("python3");
+}
+
+#[test]
+fn node_scripts() {
+    lines_of("node");
+}
+
+/// The shell is PID 1 and has no handler: the kernel drops the signal.
+#[test]
+fn a_shell_as_pid_1_never_exits() {
+    let script = format!("{FOLDER}no-exec.sh");
+    let report = report(&["--as-pid-1"], &["sh", &script, BIN, "fixture", "correct"]);
+    let violated = violated_by(&report);
+    assert!(violated.contains("exits-before-deadline"), "{violated:?}");
+    let text = report["invariants"].to_string();
+    assert!(text.contains("which is PID 1 and has no handler"), "{text}");
+}
