@@ -173,8 +173,9 @@ fn a_second_start_is_no_part_of_the_first() {
 fn a_folder_belongs_to_one_trial() {
     let user = User::new();
     let log = user.path("folders").display().to_string();
-    let script = "echo \"$PWD $(ls | wc -l)\" >> \"$LOG\"; touch file; exec \"$0\" fixture correct";
-    check_script(&user, &["--env", &format!("LOG={log}")], script).satisfies();
+    let script =
+        "echo \"$PWD $(ls | wc -l)\" >> \"$STARTS\"; touch file; exec \"$0\" fixture correct";
+    check_script(&user, &["--env", &format!("STARTS={log}")], script).satisfies();
     let lines = fs::read_to_string(&log).unwrap();
     let starts: Vec<(&str, &str)> = lines.lines().filter_map(|it| it.split_once(' ')).collect();
     let [one, two, first, second] = starts[..] else { panic!("{starts:?}") };
@@ -188,9 +189,9 @@ fn a_folder_belongs_to_one_trial() {
 /// A second start that hangs, and the folder that it hangs in.
 fn hang_again(user: &User) -> (Running, String) {
     let log = user.path("folder").display().to_string();
-    let script = "[ -e seen ] && { echo \"$PWD\" > \"$LOG.new\"; mv \"$LOG.new\" \"$LOG\"; \
+    let script = "[ -e seen ] && { echo \"$PWD\" > \"$STARTS.new\"; mv \"$STARTS.new\" \"$STARTS\"; \
                   sleep 600; exit 1; }; touch seen; exec \"$0\" fixture correct";
-    let variable = format!("--env=LOG={log}");
+    let variable = format!("--env=STARTS={log}");
     let options = ["--path=/", "--cwd={dir}", "--situation=load", "--ready-timeout=60s", &variable];
     let target = ["/bin/sh", "-c", script, BIN];
     let running = user.start(&words(&["--trials", "1"], &options, &target));

@@ -96,10 +96,12 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let Results { summaries, retries, failure, .. } =
         results.into_inner().unwrap_or_else(PoisonError::into_inner);
     let unreachable = schedule.unreachable();
-    if summaries.is_empty() && unreachable.is_empty() && interrupt.asked().is_none() {
-        let none = || Failure::Internal("no trial was carried out".into());
-        return Err(failure.unwrap_or_else(none));
-    }
+    let failure = match failure {
+        Some(failure) if summaries.is_empty() && interrupt.asked().is_none() => {
+            return Err(failure);
+        }
+        failure => failure,
+    };
     let record = RunRecord {
         settings: &settings,
         severities,
@@ -114,15 +116,16 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         duration: begun.elapsed(),
     };
     let code = publication.publish(&record.report())?;
-    match failure {
-        None => Ok(code),
-        // What was shown stays shown, though the run broke off.
-        Some(failure) if code == VIOLATED => {
-            complain(&failure);
-            Ok(code)
-        }
-        Some(failure) => Err(failure),
+    failure.map_or(Ok(code), |failure| broke_off(failure, code))
+}
+
+/// The exit code of a run that broke off: what was shown before stays shown.
+fn broke_off(failure: Failure, code: u8) -> Result<u8, Failure> {
+    if code != VIOLATED {
+        return Err(failure);
     }
+    complain(&failure);
+    Ok(code)
 }
 
 fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {

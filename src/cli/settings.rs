@@ -256,6 +256,20 @@ struct Layers<'l> {
     config_file: Option<PathBuf>,
 }
 
+/// Trials side by side need an address each.
+fn check_sharing(address: &Address, parallel: Option<u16>) -> Result<(), UsageError> {
+    if !matches!(parallel, Some(2..)) {
+        return Ok(());
+    }
+    match (address.port, &address.socket) {
+        (Some(port), _) => Err(UsageError::SharedPort { port }),
+        (_, Some(socket)) if !socket.contains("{port}") => {
+            Err(UsageError::SharedSocket { socket: socket.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Layers<'_> {
     /// The configuration file that the options name, or that lies in `dir`.
     fn read_file(
@@ -278,14 +292,7 @@ impl Layers<'_> {
         let (l, e, pid) = (&line.expect, &env.expect, self.pid());
         let found = address::resolve(&self)?;
         let parallel = first(line.amount.parallel, env.amount.parallel, number(file.parallel));
-        if let (Some(port), Some(2..)) = (found.address.port, parallel) {
-            return Err(UsageError::SharedPort { port });
-        }
-        if let (Some(socket), Some(2..)) = (&found.address.socket, parallel)
-            && !socket.contains("{port}")
-        {
-            return Err(UsageError::SharedSocket { socket: socket.clone() });
-        }
+        check_sharing(&found.address, parallel)?;
         let deadline =
             first(l.deadline, e.deadline, file.deadline).unwrap_or(Duration::from_secs(30));
         let lame_duck = positive(first(l.lame_duck, e.lame_duck, file.lame_duck));

@@ -119,6 +119,11 @@ impl Invariant {
         self.severity.worker.is_none()
     }
 
+    /// Whether only writes that the user declares can show anything of it.
+    pub fn is_about_writes(&self) -> bool {
+        self.occasions.contains(&Situation::Writes)
+    }
+
     /// Why nothing was shown, where no occasion for it came.
     fn unexercised(&self) -> String {
         format!("not exercised; it needs {}", self.needs)

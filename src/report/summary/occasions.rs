@@ -11,6 +11,9 @@ use super::TrialSummary;
 /// Why nothing was judged, where nothing else is known.
 pub(super) const NO_TIME: &str = "no trial was judged: give the run more time (--budget)";
 
+/// More situations with the same reason are counted.
+const NAMED_MAX: usize = 3;
+
 /// The situations of a run, by what became of them.
 #[derive(Debug)]
 pub(super) struct Occasions {
@@ -35,7 +38,7 @@ impl Occasions {
             .collect();
         let open = chosen.iter().filter(|it| !judged.contains(it) && !unreachable.contains_key(it));
         let mut not_reached: BTreeMap<Situation, String> = open
-            .map(|it| (*it, "the run was over before it: give it more time (--budget)".into()))
+            .map(|it| (*it, "the run was over before that: give it more time (--budget)".into()))
             .collect();
         for trial in trials.iter().filter(|trial| !judged.contains(&trial.report.situation)) {
             if let Some(missed) = &trial.report.missed {
@@ -57,17 +60,12 @@ impl Occasions {
         if occasions.iter().any(|it| self.judged.contains(it)) {
             return None;
         }
-        let reasons = |of: &dyn Fn(&Situation) -> Option<String>| {
-            let reasons: Vec<_> = occasions
-                .iter()
-                .filter_map(|it| Some(format!("{}: {}", it.name(), of(it)?)))
-                .collect();
-            (!reasons.is_empty()).then(|| reasons.join("; "))
-        };
-        if let Some(reasons) = reasons(&|it| self.not_reached.get(it).cloned()) {
+        let not_reached = |it: &Situation| Some((*it, self.not_reached.get(it)?.as_str()));
+        if let Some(reasons) = grouped(occasions.iter().filter_map(not_reached)) {
             return Some((VerdictName::Inconclusive, format!("not tried; {reasons}")));
         }
-        if let Some(reasons) = reasons(&|it| self.lacking.get(it).map(|it| (*it).to_owned())) {
+        let lacking = |it: &Situation| Some((*it, *self.lacking.get(it)?));
+        if let Some(reasons) = grouped(occasions.iter().filter_map(lacking)) {
             let verdict = match self.judged.is_empty() {
                 true => VerdictName::Inconclusive,
                 false => VerdictName::NotApplicable,
@@ -80,6 +78,26 @@ impl Occasions {
             (VerdictName::NotApplicable, reason)
         })
     }
+}
+
+/// Each reason once, after the situations that it holds for; `None` without any.
+fn grouped<'r>(reasons: impl Iterator<Item = (Situation, &'r str)>) -> Option<String> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (situation, reason) in reasons {
+        match groups.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(situation.name()),
+            None => groups.push((reason, vec![situation.name()])),
+        }
+    }
+    let told = |(reason, names): &(&str, Vec<&str>)| match names.len() {
+        0..=NAMED_MAX => format!("{}: {reason}", names.join(", ")),
+        many => {
+            let named = names[..NAMED_MAX].join(", ");
+            format!("{named} and {} more: {reason}", many - NAMED_MAX)
+        }
+    };
+    let told: Vec<String> = groups.iter().map(told).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 #[cfg(test)]

@@ -91,15 +91,8 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         EventKind::SourceLine(line) => {
             lane(lanes, line.source.name()).marks.push(Mark::of(at, POINT, "line"));
         }
-        EventKind::ProcessLeft { pid, .. } => {
-            lane(lanes, "left").marks.push(Mark::of(at, POINT, &format!("pid {pid}")));
-        }
-        EventKind::PortLeft { .. } => {
-            lane(lanes, "port").marks.push(Mark::of(at, POINT, "taken"));
-        }
-        EventKind::FileLeft { path, .. } => {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            lane(lanes, "file").marks.push(Mark::of(at, POINT, &name));
+        EventKind::ProcessLeft { .. } | EventKind::PortLeft { .. } | EventKind::FileLeft { .. } => {
+            add_left(lanes, &event.kind, at)
         }
         EventKind::DeadlinePassed => {
             lane(lanes, "deadline").marks.push(Mark::of(at, POINT, "alive"));
@@ -141,6 +134,17 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::RestartMissed { .. }
         | EventKind::HarnessLag { .. } => {}
     }
+}
+
+fn add_left(lanes: &mut Vec<Lane>, left: &EventKind, at: f64) {
+    let (label, note) = match left {
+        EventKind::ProcessLeft { pid, .. } => ("left", format!("pid {pid}")),
+        EventKind::FileLeft { path, .. } => {
+            ("file", path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        }
+        _ => ("port", "taken".into()),
+    };
+    lane(lanes, label).marks.push(Mark::of(at, POINT, &note));
 }
 
 fn readiness(outcome: Readiness) -> (char, String) {
