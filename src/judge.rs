@@ -49,7 +49,10 @@ fn not_about(history: &History, invariant: &Invariant) -> Option<Verdict> {
         () if history.header().trial.situation == Situation::Startup => {
             (AT_STARTUP, "the signal came before the target was ready")
         }
-        () if history.has_repeated_signals() => (REPEATED, "more than one signal was sent"),
+        // Also where the target had ended before the second one.
+        () if history.is_of_repeated_signals() => {
+            (REPEATED, "more than one signal was meant for it")
+        }
         () => return None,
     };
     let reason = format!("{what}, which only {own} is about");
@@ -85,6 +88,7 @@ mod tests {
     use crate::invariants::find;
     use crate::invariants::testing::{Story, inconclusive};
     use crate::model::event::{EventKind, RequestEnd};
+    use crate::model::plan::{Moment, PlannedSignal, SignalTo};
     use crate::model::signal::Signal;
 
     #[test]
@@ -172,6 +176,20 @@ mod tests {
             .map(|finding| (finding.invariant, finding.broken.len()))
             .collect();
         assert!(matches!(said[..], [(REPEATED, 1..)]), "{said:?}");
+    }
+
+    #[test]
+    fn a_trial_that_was_over_before_its_second_signal_is_about_nothing_else() {
+        let (mut header, events) =
+            Story::new().signal().reset_request(-400, 3).exit_code(4, 0).history().into_parts();
+        header.trial.situation = Situation::SecondSignal;
+        let planned =
+            PlannedSignal { signal: Signal::TERM, to: SignalTo::Group, moment: Moment::Reached };
+        header.trial.signals = vec![planned.clone(), planned];
+        let history = History::new(header, events).unwrap();
+        for finding in judge(&history) {
+            assert_ne!(finding.verdict.outcome(), VerdictName::Violated, "{}", finding.invariant);
+        }
     }
 
     #[test]

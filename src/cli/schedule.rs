@@ -273,6 +273,11 @@ fn lacking(trial: &Trial) -> Option<&'static str> {
         Situation::Startup if !first.ends_by_default() => {
             Some("the kernel drops such a signal as long as there is no handler: --signal TERM")
         }
+        // Whatever the target does, the first milliseconds of its life would be lost.
+        Situation::Startup if trial.as_pid_1 => Some(
+            "the kernel drops signals to PID 1 as long as there is no handler, so that no target can \
+             honour one at its start",
+        ),
         // Elsewhere the second one may well mean something else, as it does to nginx.
         Situation::MixedSignals if ![Signal::TERM, Signal::INT].contains(&first) => {
             Some("it is about SIGTERM and SIGINT: --signal TERM,INT")

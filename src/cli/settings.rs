@@ -302,6 +302,8 @@ impl Layers<'_> {
         }
         let (default, situations) = (PlanOptions::new(0), self.situations());
         let writes = writes::resolve(&self)?;
+        let signal_to = first(line.signal.signal_to, env.signal.signal_to, file.signal_to);
+        running::check(pid, signal_to, writes.is_some())?;
         let settings = Settings {
             command: self.command()?,
             cwd: self.cwd()?,
@@ -317,7 +319,7 @@ impl Layers<'_> {
             rate: first(line.load.rate, env.load.rate, file.rate),
             signals: listed(&line.signal.signal, &env.signal.signal, &file.signal)
                 .unwrap_or(default.signals),
-            signal_to: first(line.signal.signal_to, env.signal.signal_to, file.signal_to),
+            signal_to,
             as_pid_1: line.start.as_pid_1 || env.start.as_pid_1 || file.as_pid_1,
             pid,
             pid_1_counts: situations.iter().flatten().any(|it| *it == Situation::AsPid1),

@@ -53,6 +53,13 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 type Seen<'h> = HashMap<&'h str, (EventIndex, &'h ReadBack)>;
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
+    if history.was_running() {
+        return Verdict::NotApplicable {
+            reason: "a process that was found running (--pid) is not started again, so that \
+                     nothing is read back"
+                .into(),
+        };
+    }
     if !history.contract().has_writes {
         return Verdict::NotApplicable {
             reason: "no writes are declared: --write 'PUT /kv/{key}' --read '/kv/{key}', or \

@@ -166,13 +166,13 @@ impl End {
 /// Whether nothing else was there for the target to wait for at the end: no request, no job that was
 /// not over, no other connection, and no pooled client, whose connections nobody sees.
 fn is_all(history: &History, signal: &SignalSent, end: Nanos, idle: &[Idle<'_>]) -> bool {
-    use crate::model::event::EventKind::PooledRequest;
+    use crate::model::event::EventKind::{JobSubmit, PooledRequest, Write};
     let before = signal.bracket.before;
     let open =
         history.connections().filter(|(_, c)| c.established.is_some() && c.ended > before).count();
     open == idle.len()
         && history.requests().all(|(_, request)| request.ended <= before)
-        && history.first(|kind| matches!(kind, PooledRequest(_))).is_none()
+        && history.first(|it| matches!(it, PooledRequest(_) | Write(_) | JobSubmit(_))).is_none()
         && history.jobs().iter().all(|job| job.finished.is_some_and(|at| at <= end))
         && !job_lines::dropped(history)
 }

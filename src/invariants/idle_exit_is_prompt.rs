@@ -84,6 +84,7 @@ fn is_idle(history: &History, signal: &SignalSent, exit: Option<Nanos>) -> bool 
         EventKind::Connection(c) => concerns(c.started, c.ended),
         EventKind::Request(request) => concerns(request.started, request.ended),
         EventKind::Probe(probe) => concerns(probe.started, probe.ended),
+        EventKind::JobSubmit(submit) => concerns(submit.started, submit.ended),
         EventKind::PooledRequest(_) | EventKind::Write(_) => true,
         _ => false,
     })
@@ -152,6 +153,13 @@ mod tests {
         let message = violated(verdict(idle().killed_at_deadline())).remove(0).message;
         assert!(message.starts_with("process 123 was alive 30.0 s after SIGTERM"), "{message}");
         inconclusive(verdict(idle()));
+    }
+
+    #[test]
+    fn a_target_that_answers_a_submitted_job_is_not_idle() {
+        let late = || idle().exit_code(3_000, 0);
+        inconclusive(verdict(late().submit(-5, 2_900, "k", Some((202, "k")))));
+        violated(verdict(late().submit(-50, -40, "k", Some((202, "k")))));
     }
 
     #[test]

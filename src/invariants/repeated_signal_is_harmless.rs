@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::model::contract::SecondSignal;
+use crate::model::event::EventKind;
 use crate::model::history::{History, SignalSent};
-use crate::model::plan::Situation;
+use crate::model::plan::{SignalTo, Situation};
 use crate::model::time::human;
 use crate::model::verdict::{Broken, Verdict, Violation};
 
@@ -73,18 +74,35 @@ pub(crate) fn broken(
     ordinary
         .filter(|it| it.id != "exit-status-is-clean" || !is_end_by_signal(history))
         .filter_map(|invariant| match verdict_on(invariant) {
-            Verdict::Violated { violations, .. } => violations.into_iter().next().map(|first| {
-                let later = history.signals().iter().map(|signal| signal.event);
-                let violation = Violation {
-                    message: format!("{how}: {}", first.message),
-                    // The first events are those that are kept where there are many.
-                    evidence: sorted(first.evidence.into_iter().chain(later.take(2))),
-                };
-                Broken { invariant: invariant.id, violation }
-            }),
+            Verdict::Violated { violations, .. } => violations
+                .into_iter()
+                .find(|violation| may_be_of_later_signal(history, violation))
+                .map(|first| {
+                    let later = history.signals().iter().map(|signal| signal.event);
+                    let violation = Violation {
+                        message: format!("{how}: {}", first.message),
+                        // The first events are those that are kept where there are many.
+                        evidence: sorted(first.evidence.into_iter().chain(later.take(2))),
+                    };
+                    Broken { invariant: invariant.id, violation }
+                }),
             _ => None,
         })
         .collect()
+}
+
+/// Whether a violation may come of a signal after the first: not where all that it shows of requests
+/// and connections was over before the second one.
+fn may_be_of_later_signal(history: &History, violation: &Violation) -> bool {
+    let Some(second) = history.signals().get(1) else { return false };
+    let ends = violation.evidence.iter().filter_map(|event| {
+        match &history.events().get(*event as usize)?.kind {
+            EventKind::Request(request) => Some(request.ended),
+            EventKind::Connection(connection) => Some(connection.ended),
+            _ => None,
+        }
+    });
+    ends.max().is_none_or(|last| last >= second.bracket.before)
 }
 
 /// One violation that tells of all of them.
@@ -114,12 +132,15 @@ fn how(history: &History) -> String {
     let all = history.signals();
     let (Some(first), Some(last)) = (all.first(), all.last()) else { return String::new() };
     let apart = human(last.bracket.before.since(first.felt));
+    let planned = history.header().trial.signals.first();
+    let to_group = planned.is_some_and(|planned| planned.to == SignalTo::Group);
+    let to_whom = if to_group { ", to the whole group" } else { "" };
     match all {
         [_, _] if first.signal == last.signal => {
-            format!("a second {} {apart} after the first", last.signal)
+            format!("a second {} {apart} after the first{to_whom}", last.signal)
         }
-        [_, _] => format!("{} {apart} after {}", last.signal, first.signal),
-        _ => format!("{} {} within {apart}", all.len(), first.signal),
+        [_, _] => format!("{} {apart} after {}{to_whom}", last.signal, first.signal),
+        _ => format!("{} {} within {apart}{to_whom}", all.len(), first.signal),
     }
 }
 
@@ -187,6 +208,13 @@ mod tests {
         let message = &violations[0].message;
         assert!(message.starts_with("a second SIGTERM 100 ms after the first: GET"), "{message}");
         assert!(message.contains("(in-flight-requests-complete)"), "{message}");
+    }
+
+    #[test]
+    fn what_was_lost_before_the_second_signal_is_not_its_fault() {
+        let lost_at = |ms| twice().reset_request(-400, ms).exit_code(102, 0);
+        satisfied(verdict(lost_at(1)));
+        violated(verdict(lost_at(101)));
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
+    if history.was_running() {
+        return Verdict::NotApplicable {
+            reason: "a process that was found running (--pid) is not started again".into(),
+        };
+    }
     if !history.header().trial.restart {
         return Verdict::NotApplicable {
             reason: "not tried: it takes the situation load, one-request or idle-keepalive, after \

@@ -224,6 +224,12 @@ impl History {
         self.signals.len() > 1
     }
 
+    /// Whether more than one was meant for it: also where it had ended before the second one, the
+    /// first may have gone to others than an ordinary signal does.
+    pub fn is_of_repeated_signals(&self) -> bool {
+        self.has_repeated_signals() || self.header.trial.signals.len() > 1
+    }
+
     /// The exit of the followed process, unless the harness had killed it.
     pub fn exit(&self) -> Option<Exit> {
         let killed = self.killed().map_or(Nanos::from_ns(u64::MAX), |(_, at)| at);

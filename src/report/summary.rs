@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::event::{Event, EventKind, PooledRequest};
 use crate::model::history::{History, Outcome};
 use crate::model::phase::Phase;
-use crate::model::plan::Situation;
+use crate::model::plan::{SignalTo, Situation};
 use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, TrialReport};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
@@ -49,6 +49,10 @@ pub struct TrialSummary {
     outcomes: BTreeMap<(Phase, &'static str), u64>,
     pooled: PooledClients,
     signal: Option<Signal>,
+    /// Whether several were planned, of which the target may have ended before the second.
+    repeats: bool,
+    /// To whom the first went.
+    to: SignalTo,
     /// Where several signals were sent: what one could have been accused of, with its events.
     broken: Vec<(Broken, Vec<Event>)>,
     /// The names of its processes.
@@ -117,6 +121,8 @@ impl TrialSummary {
             outcomes,
             pooled: pooled(history),
             signal: trial.signals.first().map(|planned| planned.signal),
+            repeats: history.is_of_repeated_signals(),
+            to: trial.signals.first().map(|planned| planned.to).unwrap_or_default(),
         }
     }
 

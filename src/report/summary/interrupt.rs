@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::invariants::is_about_trials;
 use crate::model::run::{Evidence, InvariantReport};
 use crate::model::signal::Signal;
-use crate::model::statistics::{fisher_exact, rate_bounds_95};
+use crate::model::statistics::fisher_exact;
 use crate::model::verdict::VerdictName;
 
 use super::TrialSummary;
@@ -38,11 +38,16 @@ pub(super) fn compare(report: &mut InvariantReport, trials: &[&TrialSummary]) {
     report.reason = None;
     if !differ.is_empty() {
         report.verdict = VerdictName::Violated;
-        report.trials_violated = report.trials;
+        let differing: Vec<_> = differ.iter().map(|row| row.invariant).collect();
+        let violates = |trial: &&&TrialSummary| {
+            let mut violated = trial.report.violated.iter();
+            violated.any(|id| differing.contains(&id.as_str()))
+        };
+        let all = interrupted.iter().chain(&terminated);
+        report.trials_violated = all.filter(violates).count() as u32;
         (report.exercised, report.violations) = (rows.len() as u64, differ.len() as u64);
-        let bounds = rate_bounds_95(report.violations, report.exercised);
-        report.rate_upper_bound_95 = bounds.map(|(_, upper)| upper);
-        report.rate_lower_bound_95 = bounds.map(|(lower, _)| lower);
+        // Counted are invariants, not chances: there is no rate.
+        (report.rate_upper_bound_95, report.rate_lower_bound_95) = (None, None);
         report.evidence = evidence(&differ, &interrupted, &terminated);
         return;
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::invariants::{AT_STARTUP, REPEATED, told};
-use crate::model::plan::Situation;
+use crate::model::plan::{SignalTo, Situation};
 use crate::model::run::Evidence;
 use crate::model::signal::Signal;
 use crate::model::statistics::fisher_exact;
@@ -45,16 +45,14 @@ pub(super) fn settled(
 
 /// Whether it is one of those that the ordinary invariants are about.
 pub(super) fn is_ordinary(trial: &TrialSummary) -> bool {
-    trial.is_judged()
-        && trial.report.signals.len() <= 1
-        && trial.report.situation != Situation::Startup
+    trial.is_judged() && !trial.repeats && trial.report.situation != Situation::Startup
 }
 
 /// Whether an invariant is about a trial: what the others say of it is only that they are not.
 pub(super) fn is_about(trial: &TrialSummary, invariant: &str) -> bool {
     match invariant {
         AT_STARTUP => trial.is_judged() && trial.report.situation == Situation::Startup,
-        REPEATED => trial.is_judged() && trial.report.signals.len() > 1,
+        REPEATED => trial.is_judged() && trial.repeats,
         _ => is_ordinary(trial),
     }
 }
@@ -124,11 +122,17 @@ fn compared(own: &TrialSummary, invariant: &'static str, trials: &[TrialSummary]
     if with_one().filter(is_of).any(|trial| has(trial, invariant, VerdictName::Violated)) {
         return Compared::BrokenByOne;
     }
-    let same = with_one().filter(|trial| trial.signal == own.signal);
+    // What the first signal does depends on who gets it: only those to the same are compared.
+    let same = with_one().filter(|trial| (trial.signal, trial.to) == (own.signal, own.to));
     let held = same.filter(|trial| has(trial, invariant, VerdictName::Satisfied)).count() as u64;
     if held == 0 {
+        let to_whom = match own.to {
+            SignalTo::Leader => "(--situation slow-handler)",
+            SignalTo::Listener => "to the listener (--signal-to listener)",
+            SignalTo::Group => "to the whole group (--signal-to group)",
+        };
         return Compared::Unknown(format!(
-            "no trial with one signal shows that it holds {invariant} (--situation slow-handler)"
+            "no trial with one signal {to_whom} shows that it holds {invariant}"
         ));
     }
     // All that begin with the same signal, and those among them that go on alike.
@@ -136,7 +140,7 @@ fn compared(own: &TrialSummary, invariant: &'static str, trials: &[TrialSummary]
         let all = trials.iter().filter(|trial| {
             trial.is_judged()
                 && trial.report.signals.len() > 1
-                && trial.signal == own.signal
+                && (trial.signal, trial.to) == (own.signal, own.to)
                 && (!alike || trial.report.situation == own.report.situation)
         });
         all.fold((0, 0), |(broke, all), trial| {
@@ -220,6 +224,7 @@ mod tests {
     fn two(number: u32, breaks: Option<&'static str>) -> TrialSummary {
         let mut trial = trial(number, 1, &[] as &[Says]);
         trial.report.situation = Situation::SecondSignal;
+        (trial.repeats, trial.signal) = (true, Some(Signal::TERM));
         trial.report.signals = vec![sent(Signal::TERM), sent(Signal::TERM)];
         let verdict = if breaks.is_some() { VerdictName::Violated } else { VerdictName::Satisfied };
         trial.shown.push(shown(REPEATED, verdict));
@@ -296,6 +301,18 @@ mod tests {
         let interrupted = (0..9).map(|n| one(100 + n, Signal::INT, VerdictName::Satisfied));
         let trials: Vec<_> = trials.into_iter().chain(interrupted).collect();
         assert_eq!(verdict(&trials, REPEATED).0, VerdictName::Inconclusive, "another signal");
+    }
+
+    #[test]
+    fn what_a_whole_group_does_is_compared_with_what_a_whole_group_does() {
+        let mut trials: Vec<_> = (1..=3).map(|n| two(n, Some(IN_FLIGHT))).collect();
+        trials.iter_mut().for_each(|trial| trial.to = SignalTo::Group);
+        trials.extend(ones(8, VerdictName::Satisfied));
+        let (found, reason) = verdict(&trials, REPEATED);
+        assert_eq!(found, VerdictName::Inconclusive);
+        assert!(reason.contains("to the whole group"), "{reason}");
+        trials.iter_mut().for_each(|trial| trial.to = SignalTo::Group);
+        assert_eq!(verdict(&trials, REPEATED).0, VerdictName::Violated);
     }
 
     #[test]

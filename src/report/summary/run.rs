@@ -99,12 +99,12 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
 
 /// Drops the evidence that no report will show, so that a long run of failures stays small.
 ///
-/// The report is the same whether or not, and however often, this is done: each situation and moment
-/// keeps its own, since a control may still excuse another's.
+/// The report is the same whether or not, and however often, this is done: each situation, moment and
+/// signal keeps its own, since a control may still excuse another's.
 pub fn thin(trials: &mut [TrialSummary]) {
     let mut cells: BTreeMap<_, Vec<&TrialSummary>> = BTreeMap::new();
     for trial in trials.iter() {
-        let cell = (trial.report.situation, trial.report.moment.as_str());
+        let cell = (trial.report.situation, trial.report.moment.as_str(), trial.signal);
         cells.entry(cell).or_default().push(trial);
     }
     let mut kept: HashSet<(&'static str, usize, u32)> = HashSet::new();

@@ -105,6 +105,8 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         evidence,
         outcomes: BTreeMap::from([((Phase::Processing, "completed"), u64::from(requests))]),
         pooled: PooledClients::default(),
+        repeats: false,
+        to: SignalTo::Leader,
         signal: Some(Signal::TERM),
         broken: Vec::new(),
         processes: BTreeSet::new(),
