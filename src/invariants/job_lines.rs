@@ -3,6 +3,7 @@
 use crate::model::event::{Event, EventKind, LineSource};
 use crate::model::history::{History, SignalSent};
 use crate::model::ledger::Job;
+use crate::model::time::Nanos;
 use crate::model::verdict::Verdict;
 
 /// The verdict where no line was a job's.
@@ -43,6 +44,18 @@ pub(super) fn is_written_at_once(events: &[Event], signal: &SignalSent, job: &Jo
     events[..signal.event as usize].iter().any(|event| {
         let origin = origin(event);
         origin.is_some() && origin == of_start
+    })
+}
+
+/// Whether a job was acknowledged to whoever submitted it, before the target had to take no more:
+/// then it is to be done, however late it starts.
+pub(super) fn was_promised(history: &History, job: &Job, limit: Nanos) -> bool {
+    history.events().iter().any(|event| match &event.kind {
+        EventKind::JobSubmit(submit) => {
+            let is_its = job.id.contains(&submit.key) || submit.answer.as_ref() == Some(&job.id);
+            submit.is_acknowledged() && submit.started <= limit && is_its
+        }
+        _ => false,
     })
 }
 

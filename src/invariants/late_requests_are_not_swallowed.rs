@@ -70,11 +70,22 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
 fn is_swallowed(history: &History, signal: &SignalSent, fate: &Fate<'_>) -> bool {
     match fate.outcome {
         _ if !fate.request.sent_while_open => false,
+        _ if had_no_time(history, fate) => false,
         Outcome::ClosedWithoutResponse => held_for(signal, fate) > RACE + history.lag(),
         // What lay unread is reset, and lies there also while the target is held still.
         Outcome::Reset => fate.request.ended.since(sent(fate)) > RACE + history.lag(),
         _ => true,
     }
+}
+
+/// Whether the harness killed the target so soon after the request that it could hardly have been
+/// answered: as much as a busy server needs, twice what a quiet one does and a second.
+fn had_no_time(history: &History, fate: &Fate<'_>) -> bool {
+    let usual = history.contract().requests[usize::from(fate.request.template)].usual;
+    let needed = usual * 2 + Duration::from_secs(1);
+    history.killed().is_some_and(|(_, killed)| {
+        fate.request.ended >= killed && killed.since(sent(fate)) < needed
+    })
 }
 
 /// How long the server had all of a request before its connection ended: a target that is held
@@ -118,6 +129,19 @@ mod tests {
             end,
             |request| request.sent_while_open = true,
         )
+    }
+
+    #[test]
+    fn what_the_harness_cut_off_just_after_it_was_sent_accuses_nobody() {
+        let cut = |sent_ms, killed_ms| {
+            let story = Story::new().signal().killed(killed_ms);
+            let story = story.request(sent_ms, killed_ms + 1, RequestEnd::Abandoned, |request| {
+                request.sent_while_open = true;
+            });
+            verdict(story.event(killed_ms - 1, EventKind::DeadlinePassed))
+        };
+        inconclusive(cut(30_800, 31_000));
+        violated(cut(20_000, 31_000));
     }
 
     #[test]

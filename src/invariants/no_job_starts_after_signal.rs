@@ -45,7 +45,9 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
     // A line is dated by when the harness read it, which may be late by as much as it was itself; of
     // sources that are read at intervals, by when they were last read without it.
     let limit = signal.felt + history.contract().jobs_stop_within + history.lag();
-    let late = jobs.iter().filter(|job| job.start_known && job.earliest > limit);
+    let late = jobs.iter().filter(|job| {
+        job.start_known && job.earliest > limit && !job_lines::was_promised(history, job, limit)
+    });
     let (timely, buffered): (Vec<_>, Vec<_>) =
         late.partition(|job| job_lines::is_written_at_once(history.events(), signal, job));
     let violations: Vec<_> = timely.iter().map(|job| violation(history, signal, job)).collect();
@@ -94,6 +96,17 @@ mod tests {
             violations[0].message,
             "job 7 started 1.20 s after SIGTERM (the limit is 500 ms)"
         );
+    }
+
+    #[test]
+    fn a_job_that_was_acknowledged_in_time_may_start_late() {
+        let story = |key| {
+            let story = Story::new().line(-9, "job id=k0 started").signal();
+            let story = story.submit(-5, 1, key, Some((202, key)));
+            story.line(1_200, "job id=k7 started").exit_code(1_300, 0)
+        };
+        satisfied(verdict(story("k7")));
+        violated(verdict(story("k8")));
     }
 
     #[test]

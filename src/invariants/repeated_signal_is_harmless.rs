@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::contract::SecondSignal;
 use crate::model::event::EventKind;
-use crate::model::history::{History, SignalSent};
+use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::time::human;
 use crate::model::verdict::{Broken, Verdict, Violation};
@@ -144,6 +144,15 @@ fn how(history: &History) -> String {
     }
 }
 
+/// Whether a request was on its way at the signal, and was not completed.
+fn cuts_short(history: &History, signal: &SignalSent) -> bool {
+    history.requests().any(|(_, request)| {
+        request.started < signal.bracket.before
+            && request.ended >= signal.bracket.before
+            && history.outcome(request) != Outcome::Completed
+    })
+}
+
 /// The second signal is to end the target at once.
 fn forced(history: &History, signal: &SignalSent) -> Verdict {
     let is_apart = |later: &&SignalSent| {
@@ -162,7 +171,13 @@ fn forced(history: &History, signal: &SignalSent) -> Verdict {
             exit.event,
             format!("process {} {} {}", exit.pid, ended(exit.status), { when(exit.at, second) }),
         ),
-        (Some(_), _) => return Verdict::of(1, Vec::new(), ""),
+        (Some(_), _) if cuts_short(history, second) => return Verdict::of(1, Vec::new(), ""),
+        (Some(_), _) => {
+            return Verdict::inconclusive(
+                "the target exited within 1 s of the second signal with every request completed, as \
+                 it may have without it: name a slower endpoint (--path '/report?ms=3000')",
+            );
+        }
         (None, Some((event, at))) if late(at) => {
             (event, format!("the target was alive {}", when(at, second)))
         }
@@ -251,6 +266,14 @@ mod tests {
         let violations = violated(verdict(forcing(twice().exit_code(1500, 0))));
         assert!(violations[0].message.contains("was to exit within 1 s"), "{violations:?}");
         violated(verdict(forcing(twice().killed_at_deadline())));
+    }
+
+    #[test]
+    fn an_exit_that_may_have_come_anyway_shows_no_force() {
+        let all_completed =
+            twice().request(-400, 500, crate::model::event::RequestEnd::Complete, |_| {});
+        let reason = inconclusive(verdict(forcing(all_completed.exit_code(501, 0))));
+        assert!(reason.contains("slower endpoint"), "{reason}");
     }
 
     #[test]

@@ -2,10 +2,28 @@
 
 use crate::model::event::{Framing, Request, RequestEnd};
 use crate::model::history::{History, Outcome, SignalSent};
+use crate::model::plan::Situation;
 use crate::model::verdict::Verdict;
 
 use super::fates::{Fate, violations};
-use super::{ANY, Counts, Invariant, Severities, given_signal};
+use super::{Counts, Invariant, Severities, given_signal};
+
+/// The situations in which requests are answered.
+const WITH_RESPONSES: &[Situation] = &[
+    Situation::Load,
+    Situation::OneRequest,
+    Situation::IdleKeepalive,
+    Situation::SlowHandler,
+    Situation::Streaming,
+    Situation::Uploading,
+    Situation::PartialHead,
+    Situation::Delivered,
+    Situation::DeliveredKeepalive,
+    Situation::Queued,
+    Situation::QueuedSilent,
+    Situation::Mixed,
+    Situation::AsPid1,
+];
 
 pub(crate) const INVARIANT: Invariant = Invariant {
     id: "responses-are-whole",
@@ -39,7 +57,7 @@ pub(crate) const INVARIANT: Invariant = Invariant {
     needs: "a response that began, with a length, chunks or a known body to compare: name an \
             endpoint that answers (--path)",
     counts: Counts { one: "response", many: "responses", failed: "broken", has_rate: true },
-    occasions: ANY,
+    occasions: WITH_RESPONSES,
     severity: Severities::DENY.of_servers(),
     check: |history| given_signal(history, check),
 };

@@ -117,17 +117,26 @@ fn served_on(
     };
     let since = limit(history, signal).max(exit.at);
     let served = served(&late_requests(history, attempts, since));
-    let first = served.first()?;
+    let (first, went_on) = match served.first() {
+        Some(first) => (*first, format!("served {}", count(served.len(), "request"))),
+        // Slow requests are cut off before they are answered; who listens shows it as well, where
+        // the signal itself ended the other one.
+        None if exit.status.signal == Some(signal.signal) => {
+            let is_late = |it: &&ConnectAttempt| it.accepted == Some(true) && it.started > since;
+            let taken: Vec<_> = attempts.iter().filter(is_late).collect();
+            (taken.first()?.event, format!("took {}", count(taken.len(), "connection")))
+        }
+        None => return None,
+    };
     let message = format!(
-        "{} ended only the wrapper: process {} {} {}, and what it had started served {} begun \
+        "{} ended only the wrapper: process {} {} {}, and what it had started {went_on} begun \
          after that; process {pid} ({command}) was left",
         signal.signal,
         exit.pid,
         ended(exit.status),
         when(exit.at, signal),
-        count(served.len(), "request"),
     );
-    Some(explained(history, signal, message, [exit.event, *first, left]))
+    Some(explained(history, signal, message, [exit.event, first, left]))
 }
 
 /// The requests on connections that were begun later than `since`, and how they ended.

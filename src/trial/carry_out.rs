@@ -352,7 +352,8 @@ impl<'a> Course<'a> {
         };
         let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
         self.recorder.record(EventKind::Exited { pid: self.followed.pid, status });
-        let limits = (signalled + contract.refused_after(), deadline.max(Instant::now()));
+        let to = self.trial.signals.first().map(|planned| planned.to).unwrap_or_default();
+        let limits = (signalled + contract.refused_after(), deadline.max(Instant::now()), to);
         let address = self.found.address.as_ref();
         let looked =
             look_for_leftovers(self.started, address, &mut self.workers, self.recorder, limits);

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use crate::load::prober::probe;
 use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, ProbeOutcome};
+use crate::model::plan::SignalTo;
 use crate::observe::recorder::Recorder;
 use crate::target::tree::command_line;
 
@@ -22,18 +23,23 @@ const LATER: Duration = Duration::from_millis(200);
 /// Writes down which processes and files are left, and whether the address is still taken.
 ///
 /// The port is the one of `address`, where that is known. `refused` is when late connections must be
-/// refused, and `deadline` when the trial ends.
+/// refused, and `deadline` when the trial ends; `to` is who got the signal.
 pub(super) async fn look_for_leftovers(
     started: &mut Started,
     address: Option<&ServerAddress>,
     workers: &mut JoinSet<()>,
     recorder: &Recorder,
-    (refused, deadline): (Instant, Instant),
+    (refused, deadline, to): (Instant, Instant, SignalTo),
 ) {
     let exited = Instant::now();
+    // A whole group that got the signal is over when the last of it is.
+    let patience = match to {
+        SignalTo::Group => GRACE.max(deadline - exited),
+        SignalTo::Leader | SignalTo::Listener => GRACE,
+    };
     let alive = loop {
         let alive = started.launched.family().alive();
-        if alive.is_empty() || exited.elapsed() > GRACE {
+        if alive.is_empty() || exited.elapsed() > patience {
             break alive;
         }
         sleep(Duration::from_millis(5)).await;

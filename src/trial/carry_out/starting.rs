@@ -228,7 +228,7 @@ impl Starting<'_> {
         let status = exit.unwrap_or(ExitStatus { code: None, signal: None });
         self.recorder.record(EventKind::Exited { pid: leader.pid, status });
         let mut none = JoinSet::new();
-        let limits = (Instant::now(), deadline.max(Instant::now()));
+        let limits = (Instant::now(), deadline.max(Instant::now()), SignalTo::Leader);
         look_for_leftovers(self.started, address.as_ref(), &mut none, self.recorder, limits).await;
     }
 }
