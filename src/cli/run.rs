@@ -155,6 +155,10 @@ fn subject(settings: &Settings, run_id: String) -> Result<Subject, Failure> {
     subject.keeper = Some(std::env::current_exe().map_err(internal("find its own program"))?);
     subject.as_pid_1 = settings.as_pid_1;
     subject.running = running;
+    // Whatever the harness itself asks would be out of reach in another network.
+    subject.own_network = running.is_none()
+        && subject.target.elsewhere.ledger().is_none()
+        && side_by_side(settings, &subject.target) > 1;
     Ok(subject)
 }
 
@@ -216,12 +220,15 @@ pub(super) fn draw_seed() -> u64 {
 }
 
 fn parallelism(settings: &Settings, subject: &Subject) -> usize {
-    // On a port of its own choice, two of the target can't run at the same time; and where they
-    // share a file, nobody knows which of them has left it, or written to it.
-    let target = &subject.target;
-    let leaves_shared = target.leaves_no.iter().any(|path| !path.contains("{port}"));
+    // On a port of its own choice, two of the target can't run at the same time.
     let shares_port = !subject.takes_port && !subject.own_network;
-    if shares_port || leaves_shared || target.elsewhere.is_shared() {
+    if shares_port { 1 } else { side_by_side(settings, &subject.target) }
+}
+
+/// How many trials could run at the same time, were nothing to be said against their port.
+fn side_by_side(settings: &Settings, target: &Target) -> usize {
+    // Where they share a file, nobody knows which of them has left it, or written to it.
+    if target.shares_places() || matches!(settings.amount, Amount::Trials(it) if it.get() == 1) {
         return 1;
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

@@ -57,16 +57,9 @@ pub struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Whether trials side by side would read each other's lines.
-    pub fn is_shared(&self) -> bool {
-        let places = [&self.job_file, &self.job_url, &self.log_file].into_iter().flatten();
-        let mut lasting = places.filter(|place| !self.is_own_page(place));
-        lasting.any(|place| !place.contains("{port}") && !place.contains(FOLDER))
-    }
-
-    /// Whether the jobs are listed by the target itself, which can't be asked after its end.
-    fn is_own_page(&self, place: &str) -> bool {
-        self.job_url.as_deref() == Some(place) && place.starts_with('/')
+    /// Where something else than the target lists the jobs, which outlives it.
+    pub fn ledger(&self) -> Option<&String> {
+        self.job_url.as_ref().filter(|url| !url.starts_with('/'))
     }
 
     /// The same places, with this folder for `{dir}`.
@@ -88,6 +81,23 @@ impl Target {
         let in_cwd = self.cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().contains(FOLDER));
         let mut words = self.command.iter().chain(self.env.iter().map(|(_, value)| value));
         in_cwd || words.any(|word| word.contains(FOLDER))
+    }
+
+    /// Whether trials side by side would meet in one of its places: a file that several write, or
+    /// that says of all of them that they are ready, or a list of everybody's jobs.
+    pub fn shares_places(&self) -> bool {
+        let Elsewhere { job_file, log_file, .. } = &self.elsewhere;
+        let own_cwd = self.cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().contains(FOLDER));
+        let in_cwd = self.leaves_no.iter().chain(&self.ready_file);
+        let in_cwd = in_cwd.filter(|path| !own_cwd || Path::new(path).is_absolute());
+        let others = job_file.iter().chain(log_file).chain(self.elsewhere.ledger());
+        in_cwd.chain(others).any(|place| self.is_same_in_each_trial(place))
+    }
+
+    /// Where all trials have the same port, only their folders tell them apart.
+    fn is_same_in_each_trial(&self, place: &str) -> bool {
+        let has_port = self.port.is_none() && place.contains("{port}");
+        !has_port && !place.contains(FOLDER)
     }
 
     /// The same target, with this folder for `{dir}`.
@@ -176,4 +186,58 @@ pub struct LastWords {
     pub exit: Option<ExitStatus>,
     /// The last lines that it wrote.
     pub lines: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One target for each of its places.
+    fn with_place(place: &str) -> [Target; 5] {
+        let place = Some(place.to_owned());
+        let usual = Target::default;
+        let elsewhere = |elsewhere| Target { elsewhere, ..usual() };
+        [
+            Target { leaves_no: place.iter().cloned().collect(), ..usual() },
+            Target { ready_file: place.clone(), ..usual() },
+            elsewhere(Elsewhere { job_file: place.clone(), ..Elsewhere::default() }),
+            elsewhere(Elsewhere { log_file: place.clone(), ..Elsewhere::default() }),
+            elsewhere(Elsewhere { job_url: place, ..Elsewhere::default() }),
+        ]
+    }
+
+    #[test]
+    fn a_place_is_shared_unless_each_trial_has_its_own() {
+        for target in with_place("x") {
+            assert!(target.shares_places(), "{target:?}");
+        }
+        for target in with_place("x-{port}") {
+            assert!(!target.shares_places(), "{target:?}");
+            let fixed = Target { port: Some(8080), ..target };
+            assert!(fixed.shares_places(), "the port is the same in each: {fixed:?}");
+        }
+        for target in with_place("{dir}/x") {
+            let fixed = Target { port: Some(8080), ..target };
+            assert!(!fixed.shares_places(), "{fixed:?}");
+        }
+        assert!(!Target { port: Some(8080), ..Target::default() }.shares_places());
+    }
+
+    #[test]
+    fn a_page_of_the_target_ends_with_it() {
+        let page = with_place("/jobs")[4].clone();
+        assert_eq!(page.elsewhere.ledger(), None);
+        assert!(!page.shares_places());
+    }
+
+    #[test]
+    fn what_lies_in_a_folder_of_the_trial_is_its_own() {
+        let in_folder = |it| Target { cwd: Some("{dir}/run".into()), ..it };
+        let [leaves_no, ready_file, job_file, ..] = with_place("x").map(in_folder);
+        assert!(!leaves_no.shares_places());
+        assert!(!ready_file.shares_places());
+        assert!(job_file.shares_places(), "it is in the harness's directory");
+        let [absolute, ..] = with_place("/run/x").map(in_folder);
+        assert!(absolute.shares_places());
+    }
 }

@@ -1,9 +1,11 @@
 //! A port that no other trial has, for as long as it is held.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 #[cfg(target_os = "linux")]
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -17,9 +19,30 @@ const RANGE: std::ops::Range<u16> = 10_000..32_000;
 /// meanwhile.
 #[derive(Debug)]
 pub struct PortLease {
-    port: u16,
+    port: HandedOut,
     #[cfg(target_os = "linux")]
     _held: OwnedFd,
+}
+
+/// The ports that this program has handed out: trials in networks of their own can't see each other's
+/// sockets, and the port stands in the names of their files.
+static HANDED_OUT: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port in that list, until it is dropped.
+#[derive(Debug)]
+struct HandedOut(u16);
+
+impl HandedOut {
+    fn take(port: u16) -> Option<Self> {
+        let mut all = HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(port).then(|| Self(port))
+    }
+}
+
+impl Drop for HandedOut {
+    fn drop(&mut self) {
+        HANDED_OUT.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
 }
 
 impl PortLease {
@@ -31,6 +54,7 @@ impl PortLease {
         let size = u64::from(RANGE.end - RANGE.start);
         let tries = (0..size).map(|step| RANGE.start + ((seed + step * 7919) % size) as u16);
         for port in tries {
+            let Some(port) = HandedOut::take(port) else { continue };
             if let Some(lease) = Self::try_port(port)? {
                 return Ok(lease);
             }
@@ -41,28 +65,28 @@ impl PortLease {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.0
     }
 
     /// An abstract unix socket stands for the port: the kernel lets one process have its name,
     /// and frees it however that process ends (unix(7)).
     #[cfg(target_os = "linux")]
-    fn try_port(port: u16) -> io::Result<Option<Self>> {
+    fn try_port(port: HandedOut) -> io::Result<Option<Self>> {
         use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
         use std::os::fd::AsRawFd;
 
         let held = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-        let name = UnixAddr::new_abstract(format!("shutdown-check-port-{port}").as_bytes())?;
+        let name = UnixAddr::new_abstract(format!("shutdown-check-port-{}", port.0).as_bytes())?;
         match bind(held.as_raw_fd(), &name) {
             Err(nix::errno::Errno::EADDRINUSE) => return Ok(None),
             bound => bound?,
         }
-        Ok(is_free(port).then_some(Self { port, _held: held }))
+        Ok(is_free(port.0).then_some(Self { port, _held: held }))
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn try_port(port: u16) -> io::Result<Option<Self>> {
-        Ok(is_free(port).then_some(Self { port }))
+    fn try_port(port: HandedOut) -> io::Result<Option<Self>> {
+        Ok(is_free(port.0).then_some(Self { port }))
     }
 }
 
@@ -134,6 +158,19 @@ mod tests {
         let second = PortLease::take(7).unwrap();
         assert_ne!(first.port(), second.port());
         assert!(is_free(first.port()), "the lease itself does not listen");
+    }
+
+    /// Only some accounts may make a network.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nor_do_leases_in_different_networks() {
+        let first = PortLease::take(8).unwrap();
+        let elsewhere = || {
+            let _may_be_refused = crate::sys::own_network();
+            PortLease::take(8).unwrap().port()
+        };
+        let second = std::thread::spawn(elsewhere).join().unwrap();
+        assert_ne!(first.port(), second);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::interrupt::Interrupt;
 use super::rehearsal::{ask_together, seed};
 use super::started::start;
 use super::subject::Subject;
+use super::writing::try_to_write;
 
 /// A target that needs more than its own network waits in vain: not for longer than this.
 const READY_WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub fn own_network() -> std::io::Result<()> {
 }
 
 /// Whether the target, started once more in a network of its own while another start of it lives,
-/// becomes ready and answers the same.
+/// becomes ready, answers the same, and keeps what is written to it.
 pub(super) async fn runs_beside_itself(
     subject: &Subject,
     signal: Signal,
@@ -61,7 +62,11 @@ async fn answers_the_same(
     let mut started = start(subject, (seed().wrapping_add(2), subject.as_pid_1), &recorder).ok()?;
     let found = started.ready(subject, interrupt, &recorder).await.ok()?;
     let each = u16::try_from(subject.templates.len()).ok()?;
-    let answers = ask_together(subject, each, found.address.as_ref()?, &recorder).await;
+    let address = found.address.as_ref()?;
+    let answers = ask_together(subject, each, address, &recorder).await;
+    if let Some(mut templates) = subject.target.writes.clone() {
+        try_to_write(&mut templates, address).await.ok()?;
+    }
     started.end(signal).await;
     let expected = &subject.contract.requests;
     Some(answers.len() == expected.len() && answers.iter().all(|answer| is_same(expected, answer)))

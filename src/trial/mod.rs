@@ -7,6 +7,7 @@ pub mod isolation;
 mod job_scene;
 mod landmarks;
 mod leftovers;
+mod outward;
 pub mod rehearsal;
 pub mod signaller;
 mod situation;

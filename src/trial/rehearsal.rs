@@ -21,6 +21,7 @@ use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
 use super::isolation::runs_beside_itself;
 use super::landmarks::Landmarks;
+use super::outward::Outward;
 use super::started::{Started, start};
 use super::subject::Subject;
 use super::writing::{UnusableWrites, try_to_write};
@@ -117,6 +118,8 @@ async fn run(
     let found = started.ready(&subject, interrupt, recorder).await?;
     subject.start = landmarks.passed().unwrap_or_default();
     subject.takes_port = started.took_port(&found);
+    subject.own_network &= !subject.takes_port && found.tcp().is_some();
+    let outward = subject.own_network.then(|| Outward::watch(started.launched.family().clone()));
     started.learn_socket(&mut subject, &found);
     let address = found.address.clone();
     started.sources.ask_target(address.as_ref());
@@ -133,6 +136,7 @@ async fn run(
     // Not at the same time: what a start costs would look like a lack of parallelism, and a date
     // in a body would be the same.
     let one = started.end(signal).await;
+    subject.own_network &= !outward.is_some_and(Outward::was_seen);
     recorder.read(|events| subject.learn_jobs(events));
     let other = tokio::select! {
         looked = look_at_another_start(&mut subject, signal, interrupt) => looked?,
@@ -201,7 +205,7 @@ async fn look_at_another_start(
         let answers = ask_together(subject, each, address, &recorder).await;
         keep_stable_bodies(&mut subject.contract.requests, &answers);
     }
-    if !subject.takes_port && found.address.as_ref().is_some_and(|it| it.tcp().is_some()) {
+    if subject.own_network {
         subject.own_network = runs_beside_itself(subject, signal, interrupt).await;
     }
     let exit = started.end(signal).await;

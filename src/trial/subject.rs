@@ -47,7 +47,8 @@ pub struct Subject {
     pub takes_port: bool,
     /// How long its start takes, at its quickest.
     pub start: StartTimes,
-    /// Whether it can be tried side by side all the same, each in a network of its own.
+    /// Whether trials of a target that insists on its port run side by side all the same, each in a
+    /// network of its own; before the rehearsal, whether that is to be tried.
     pub own_network: bool,
     /// A text that no other run on this machine has, from which its processes are known.
     pub run_id: String,
