@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -350,30 +351,58 @@ fn a_port_that_the_target_chooses_is_found() {
     assert!([0, 3].contains(&ended.code()), "{}", ended.stdout);
 }
 
-/// Each of its trials has a network of its own, where the program may make one.
-#[test]
-fn a_target_that_insists_on_its_port_is_tried_side_by_side() {
+/// How many trials were at the same time, at most, of a target that insists on its port and runs
+/// `first` before it serves.
+fn most_at_once((shell, first): (&str, &str), options: &[&str]) -> i32 {
     let user = User::new();
     let script = format!(
-        "export PORT={}; \"$0\" fixture correct & server=$!; echo + >> log; \
+        "{first} export PORT={}; \"$0\" fixture correct & server=$!; echo + >> log; \
          trap 'kill $server' TERM; wait $server; wait $server; echo - >> log",
         fixed_port()
     );
-    let options = ["--situation", "idle", "--path", "/", "-j", "4"];
+    let usual = ["--situation", "idle", "--path", "/", "--trials", "12"];
     let words = ["--seed", "1", "--no-config", "--no-progress", "--reports-dir", "r"];
-    let target = ["--trials", "12", "--", "/bin/sh", "-c", &script, BIN];
-    let ended = user.run(&[&words[..], &options, &target].concat());
+    let target = ["--", shell, "-c", &script, BIN];
+    let ended = user.run(&[&words[..], &usual, options, &target].concat());
     assert!([0, 3].contains(&ended.code()), "{ended:?}");
     let (mut now, mut most) = (0, 0);
     for line in fs::read_to_string(user.path("log")).unwrap().lines() {
         now += if line == "+" { 1 } else { -1 };
         most = most.max(now);
     }
+    most
+}
+
+/// Each of its trials has a network of its own, where the program may make one.
+#[test]
+fn a_target_that_insists_on_its_port_is_tried_side_by_side() {
+    let most = most_at_once(("/bin/sh", ""), &["-j", "4"]);
     // The rehearsal has two, to see whether that makes a difference.
     match nix::unistd::getuid().is_root() {
         true => assert!(most >= 3, "{most} at the same time"),
         false => assert!(most <= 2, "{most} at the same time"),
     }
+}
+
+/// It does without, so that only its connection tells that it wants one.
+#[test]
+fn a_target_that_is_connected_to_others_keeps_its_network() {
+    let shell = "/bin/bash";
+    if !Path::new(shell).exists() {
+        println!("skipped: there is no {shell} here");
+        return;
+    }
+    let broker = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = broker.local_addr().unwrap().port();
+    let connects = format!("exec 3<>/dev/tcp/127.0.0.1/{port} || :;");
+    assert_eq!(most_at_once((shell, &connects), &["-j", "4"]), 1);
+    drop(broker);
+}
+
+#[test]
+fn one_trial_at_a_time_is_one_start_at_a_time() {
+    assert_eq!(most_at_once(("/bin/sh", ""), &["-j", "1"]), 1);
+    assert_eq!(most_at_once(("/bin/sh", ""), &["-j", "4", "--leaves-no", "x"]), 1);
 }
 
 #[test]
