@@ -78,9 +78,8 @@ const FOLDER: &str = "{dir}";
 impl Target {
     /// Whether each trial needs a folder of its own: where `{dir}` stands for it somewhere.
     pub fn needs_folder(&self) -> bool {
-        let in_cwd = self.cwd.as_ref().is_some_and(|cwd| cwd.to_string_lossy().contains(FOLDER));
-        let mut words = self.command.iter().chain(self.env.iter().map(|(_, value)| value));
-        in_cwd || words.any(|word| word.contains(FOLDER))
+        // Whatever it is replaced in, and nothing else.
+        self.in_folder(Path::new("")) != *self
     }
 
     /// Whether trials side by side would meet in one of its places: a file that several write, or
@@ -239,5 +238,37 @@ mod tests {
         assert!(job_file.shares_places(), "it is in the harness's directory");
         let [absolute, ..] = with_place("/run/x").map(in_folder);
         assert!(absolute.shares_places());
+    #[test]
+    fn a_folder_is_made_wherever_it_is_named() {
+        let name = || Some("{dir}/it".to_owned());
+        let elsewhere = |job_file, log_file| Target {
+            elsewhere: Elsewhere { job_file, log_file, ..Elsewhere::default() },
+            ..Target::default()
+        };
+        let targets = [
+            Target { command: vec!["./bin".into(), "--dir={dir}".into()], ..Target::default() },
+            Target { cwd: Some("{dir}".into()), ..Target::default() },
+            Target { env: vec![("DATA".into(), "{dir}".into())], ..Target::default() },
+            Target { ready_file: name(), ..Target::default() },
+            Target { leaves_no: vec!["{dir}/it".into()], ..Target::default() },
+            elsewhere(name(), None),
+            elsewhere(None, name()),
+        ];
+        for target in targets {
+            assert!(target.needs_folder(), "{target:?}");
+            assert!(!target.in_folder(Path::new("/tmp/own")).needs_folder(), "{target:?}");
+            assert!(!target.elsewhere.is_shared(), "{target:?}");
+        }
+        assert!(!Target { command: vec!["./bin".into()], ..Target::default() }.needs_folder());
+    }
+
+    #[test]
+    fn a_page_is_in_no_folder() {
+        let job_url = Some("http://localhost:1/{dir}".to_owned());
+        let target = Target {
+            elsewhere: Elsewhere { job_url, ..Elsewhere::default() },
+            ..Target::default()
+        };
+        assert!(!target.needs_folder() && target.elsewhere.is_shared());
     }
 }

@@ -6,11 +6,13 @@ pub mod end;
 pub mod files;
 pub mod folder;
 pub mod hold;
+mod inner_numbers;
 #[cfg(target_os = "linux")]
 pub mod keeper;
 pub mod kept;
 pub mod launch;
 pub mod output;
+mod pid_files;
 pub mod port;
 pub mod ready;
 mod stop;

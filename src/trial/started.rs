@@ -15,7 +15,7 @@ use crate::model::signal::Signal;
 use crate::model::target::{Elsewhere, LastWords, Target};
 use crate::observe::recorder::Recorder;
 use crate::target::announce::{Announcement, AwaitedLine};
-use crate::target::files::{OwnFiles, placed};
+use crate::target::files::{OwnFiles, has_number, placed};
 use crate::target::folder::Folder;
 use crate::target::launch::{Launched, Start, launch};
 use crate::target::output::Output;
@@ -95,7 +95,8 @@ pub(super) fn start(
     let target = target_in(subject, folder.as_ref());
     let any_port = subject.target.port.is_none();
     let place = Place { port, any_port, socket, as_pid_1, lease, folder };
-    let files = OwnFiles::before_launch(&target, port);
+    let own_folder = place.folder.as_ref().map(Folder::path);
+    let files = OwnFiles::before_launch(&target, port, own_folder);
     let (output, line) = output(subject, recorder)?;
     let sources = Sources::begin(&target.elsewhere, port, recorder, &output);
     let running = launch_at((port, &target, as_pid_1), subject, (output, line))?;
@@ -140,8 +141,8 @@ fn launch_at(
     subject: &Subject,
     (output, line): (Output, Option<AwaitedLine>),
 ) -> Result<Running, TrialError> {
-    // One below the trial's folder, which is new.
-    if let Some(cwd) = target.cwd.as_ref().filter(|_| subject.target.needs_folder()) {
+    // One below the trial's folder, which is new; any other is the user's.
+    if let Some(cwd) = target.cwd.as_ref().filter(|_| target.cwd != subject.target.cwd) {
         std::fs::create_dir_all(cwd).map_err(harness("make the folder to start it in"))?;
     }
     // In networks of their own, several trials have the same port.
@@ -182,7 +183,7 @@ fn take_hold(
         readers: JoinSet::new(),
         sources,
         place: Place { port, any_port, socket, as_pid_1: false, lease: None, folder: None },
-        files: OwnFiles::before_launch(target, 0),
+        files: OwnFiles::of_running(target, port, process.pid),
         announcement: Announcement { line: None, file: None, since: SystemTime::now() },
         guarded: Vec::new(),
         command,
@@ -191,10 +192,12 @@ fn take_hold(
 
 impl Drop for Started {
     fn drop(&mut self) {
-        self.launched.kill_all();
         if self.launched.is_own() {
-            self.files.clear(self.launched.family());
+            // A start that ends here may never have been ready.
+            self.look_at_files();
         }
+        self.launched.kill_all();
+        self.files.clear(self.launched.family());
         for process in self.guarded.drain(..) {
             self.guard.ended(process);
         }
@@ -251,7 +254,7 @@ impl Started {
     pub(super) fn note_ready(&mut self, found: Found, recorder: &Recorder) {
         let Found { address, owner } = found;
         recorder.record(EventKind::Ready { address, owner });
-        self.files.look(self.launched.family());
+        self.look_at_files();
         // Whatever its environment and session are, the guardian knows it.
         let alive = self.launched.family().alive();
         for process in alive.into_iter().filter(|_| self.launched.is_own()) {
@@ -260,10 +263,16 @@ impl Started {
         }
     }
 
+    /// Takes note of which files are its own, as far as it holds them now.
+    pub(super) fn look_at_files(&mut self) {
+        self.files.look(self.launched.family());
+    }
+
     /// Kills what is left of it, and writes that down.
     pub(super) fn kill_what_is_left(&mut self, recorder: &Recorder) {
         let alive = self.launched.family().alive();
         if !alive.is_empty() && self.launched.is_own() {
+            self.look_at_files();
             // Written first, so that whatever the kill destroys is later than it.
             recorder.record(EventKind::Killed { pids: alive.iter().map(|id| id.pid).collect() });
             self.launched.kill_all();
@@ -321,7 +330,8 @@ impl Started {
         }
         let any_port = self.place.any_port && listened != Some(port);
         let target = target_in(subject, self.place.folder.as_ref());
-        let files = OwnFiles::before_launch(&target, port);
+        let own_folder = self.place.folder.as_ref().map(Folder::path);
+        let files = OwnFiles::before_launch(&target, port, own_folder);
         let nobody = Recorder::new();
         let (output, line) = output(subject, &nobody)?;
         let sources = Sources::begin(&Elsewhere::default(), port, &nobody, &output);
@@ -379,11 +389,6 @@ fn output(
     let Some(pattern) = &subject.target.ready_line else { return Ok((output, None)) };
     let (output, told) = output.telling(line_pattern(pattern)?);
     Ok((output, Some((pattern.clone(), told))))
-}
-
-/// Whether a path has the number in it, not as a part of a longer one.
-fn has_number(path: &str, number: u16) -> bool {
-    path.split(|c: char| !c.is_ascii_digit()).any(|digits| digits == number.to_string())
 }
 
 /// Where a target is looked for.

@@ -28,7 +28,7 @@ impl Course<'_> {
         let leader = self.started.launched.leader().pid;
         let alive = self.started.launched.family().alive();
         let alive: Vec<u32> = alive.iter().map(|id| id.pid).collect();
-        self.started.files.look(self.started.launched.family());
+        self.started.look_at_files();
         let listeners = self.holders(&alive);
         let processes = dispositions(alive, planned.signal, leader, &listeners);
         self.recorder.record(EventKind::Dispositions { processes });

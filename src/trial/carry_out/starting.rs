@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::load::clients::{Clients, Stage};
 use crate::model::address::ServerAddress;
@@ -29,6 +29,11 @@ use super::{BUSY, watch_lag};
 
 /// A moment that has passed before there is a thread to send the signal is this much later.
 const SOON: Duration = Duration::from_micros(100);
+/// How often it is looked which files are the target's, until it is ready: what it has bound then is
+/// left when the signal kills it.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The last look before the signal: timers are a millisecond late.
+const LOOK_BEFORE: Duration = Duration::from_millis(2);
 
 /// Carries it out, from the launch to the end of what was started, or to its deadline.
 pub(super) async fn run(
@@ -93,6 +98,9 @@ impl Starting<'_> {
                 sent = &mut told => break self.was_sent(sent).await?,
                 _ = leader.ended() => break self.ended_early(&mut told, at).await?,
                 looked = &mut looking, if found.is_none() => found = Some(self.looked(looked)),
+                () = sleep(self.until_look(at)), if found.is_none() => {
+                    self.started.look_at_files();
+                }
             }
         };
         if let Sent::Missed(what) = sent {
@@ -102,21 +110,29 @@ impl Starting<'_> {
         self.note_dispositions();
         let signalled = Instant::now();
         let deadline = signalled + self.subject.contract.deadline;
+        let mut over = pin!(wait_until(signalled, deadline, self.waits));
         let exit = loop {
             tokio::select! {
                 biased;
                 exit = leader.ended() => break exit,
                 () = interrupt.wait() => return Err(TrialError::Interrupted),
                 looked = &mut looking, if found.is_none() => found = Some(self.looked(looked)),
-                () = wait_until(signalled, deadline, self.waits) => {
+                () = &mut over => {
                     self.recorder.record(EventKind::DeadlinePassed);
                     return Ok(());
                 }
+                () = sleep(LOOK_EVERY), if found.is_none() => self.started.look_at_files(),
             }
         };
         let known = found.and_then(Result::ok).and_then(|found| found.address);
         self.note_end(&leader, exit, known.or_else(|| search.address()), deadline).await;
         Ok(())
+    }
+
+    /// How long until the next look at its files: the last one is just before the signal.
+    fn until_look(&self, at: Nanos) -> Duration {
+        let left = at.since(self.recorder.now()).saturating_sub(LOOK_BEFORE);
+        if left.is_zero() { LOOK_EVERY } else { left.min(LOOK_EVERY) }
     }
 
     /// Orders the signal for its instant, which counts from the first process.
