@@ -66,6 +66,7 @@ fn a_server_that_runs_is_found_tried_and_judged() {
     assert_eq!(verdict(&report, "in-flight-requests-complete"), "satisfied", "{report:#}");
     assert_eq!(verdict(&report, "signal-is-handled"), "satisfied");
     assert_eq!(verdict(&report, "exit-status-is-clean"), "not-applicable");
+    assert_eq!(verdict(&report, "restarts-at-once"), "not-applicable");
     assert_eq!(report["trials"].as_array().unwrap().len(), 1);
     wait_until("its end", || (!server.is_alive()).then_some(()));
 }
@@ -75,6 +76,18 @@ fn a_server_without_a_handler_is_told_by_what_it_would_have_done() {
     let server = Server::start("default-dies");
     let report = report(&try_process(server.0.id(), &["--format", "json"]));
     assert_eq!(verdict(&report, "signal-is-handled"), "violated", "{report:#}");
+}
+
+#[test]
+fn what_it_leaves_is_reported_and_not_removed() {
+    let server = Server::start("correct");
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    std::fs::write(&state, "").unwrap();
+    let options = ["--leaves-no", state.to_str().unwrap(), "--format", "json"];
+    let report = report(&try_process(server.0.id(), &options));
+    assert_eq!(verdict(&report, "nothing-is-left-behind"), "violated", "{report:#}");
+    assert!(state.exists());
 }
 
 #[test]

@@ -88,6 +88,17 @@ fn node_scripts() {
     lines_of("node");
 }
 
+/// The number in the file is the one that the server has inside: 1.
+#[test]
+fn a_pid_file_of_pid_1_is_found_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid_file = format!("PID_FILE={}/srv-{{port}}.pid", folder.path().display());
+    let options = ["--as-pid-1", "--env", &pid_file];
+    let report = report(&options, &[BIN, "fixture", "leaves-pid-file"]);
+    assert!(violated_by(&report).contains("nothing-is-left-behind"), "{report:#}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 /// The shell is PID 1 and has no handler: the kernel drops the signal.
 #[test]
 fn a_shell_as_pid_1_never_exits() {

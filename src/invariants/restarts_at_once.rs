@@ -39,16 +39,18 @@ pub(crate) const INVARIANT: Invariant = Invariant {
 };
 
 fn check(history: &History, signal: &SignalSent) -> Verdict {
-    if history.was_running() {
-        return Verdict::NotApplicable {
-            reason: "a process that was found running (--pid) is not started again".into(),
-        };
-    }
     if !history.header().trial.restart {
         return Verdict::NotApplicable {
             reason: "not tried: it takes the situation load, one-request or idle-keepalive, after \
                      which the target is started again"
                 .into(),
+        };
+    }
+    if history.was_running() {
+        return Verdict::NotApplicable {
+            reason:
+                "a process that was running before is not started again: let it be started here"
+                    .into(),
         };
     }
     let mut started = None;
@@ -109,6 +111,13 @@ mod tests {
             "started again on port 8080 10 ms after its exit (process 200), it exited with \
              status 1 before it was ready; the last line it wrote: \"bind: Address already in use\""
         );
+    }
+
+    #[test]
+    fn a_process_that_was_running_is_not_started_here() {
+        let story = Story::new().with_restart().event(-1, EventKind::FoundRunning { pid: 123 });
+        let verdict = verdict(story.signal().exit_code(40, 0));
+        assert!(matches!(verdict, Verdict::NotApplicable { .. }), "{verdict:?}");
     }
 
     #[test]

@@ -238,6 +238,8 @@ mod tests {
         assert!(job_file.shares_places(), "it is in the harness's directory");
         let [absolute, ..] = with_place("/run/x").map(in_folder);
         assert!(absolute.shares_places());
+    }
+
     #[test]
     fn a_folder_is_made_wherever_it_is_named() {
         let name = || Some("{dir}/it".to_owned());
@@ -257,18 +259,7 @@ mod tests {
         for target in targets {
             assert!(target.needs_folder(), "{target:?}");
             assert!(!target.in_folder(Path::new("/tmp/own")).needs_folder(), "{target:?}");
-            assert!(!target.elsewhere.is_shared(), "{target:?}");
         }
         assert!(!Target { command: vec!["./bin".into()], ..Target::default() }.needs_folder());
-    }
-
-    #[test]
-    fn a_page_is_in_no_folder() {
-        let job_url = Some("http://localhost:1/{dir}".to_owned());
-        let target = Target {
-            elsewhere: Elsewhere { job_url, ..Elsewhere::default() },
-            ..Target::default()
-        };
-        assert!(!target.needs_folder() && target.elsewhere.is_shared());
     }
 }

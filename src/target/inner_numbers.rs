@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 
+use super::tree::{is_alive, process_id};
+
 /// The number of a process in its own namespace, where that is one below the harness's (NSpid,
 /// proc_pid_status(5)).
 pub(super) fn inner_number(pid: u32) -> Option<u32> {
@@ -17,13 +19,17 @@ fn innermost(status: &str) -> Option<u32> {
     numbers.split_whitespace().skip(1).last()?.parse().ok()
 }
 
-/// Whether a process that is none of these has this number inside as well, and may have written
-/// the file: many are PID 1 somewhere.
+/// Whether a living process that is none of these has this number inside as well, and may have
+/// written the file: many are PID 1 somewhere.
 pub(super) fn may_be_anothers(number: u32, file: &Metadata, own: &BTreeSet<u32>) -> bool {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let mut others = pids.filter(|pid: &u32| !own.contains(pid));
-    others.any(|pid| inner_number(pid) == Some(number) && may_have_written(pid, file))
+    others.any(|pid| {
+        inner_number(pid) == Some(number)
+            && process_id(pid).is_some_and(is_alive)
+            && may_have_written(pid, file)
+    })
 }
 
 /// Whoever has another root directory, as in a container, writes its files elsewhere.

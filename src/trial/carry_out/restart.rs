@@ -35,12 +35,16 @@ impl Course<'_> {
     /// Starts the target again, where that is planned and the first start has ended by itself and
     /// left nothing: the same command on the same port and state.
     pub(super) async fn start_again(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
-        // A process that was found running is somebody's: how it was started is not known.
-        let is_own = self.started.launched.is_own();
-        if !is_own || !self.trial.restart || !self.recorder.read(has_gone_by_itself) {
+        if !self.trial.restart || !self.recorder.read(has_gone_by_itself) {
             return Ok(());
         }
         let recorder = self.recorder;
+        if !self.started.launched.is_own() {
+            // Its folder and variables are not known, and whoever did start it may do so again.
+            let what = "whoever has started the process does that".into();
+            recorder.record(EventKind::RestartMissed { what });
+            return Ok(());
+        }
         let mut again = match self.started.again(self.subject, &self.found) {
             Ok(again) => again,
             Err(error) => {
