@@ -37,6 +37,22 @@ fn tried(report: &Value) -> BTreeMap<(String, bool), (u64, u64)> {
     tried
 }
 
+/// Every start is ended, by the default action or by the harness: neither takes a file away.
+#[test]
+fn a_socket_that_was_bound_before_readiness_is_found_and_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (target, role) = harness::roles::role("binds-before-it-is-ready");
+    let control = format!("CONTROL={}/control-{{port}}.sock", folder.path().display());
+    let options = ["--situation", "startup", &role, "--env", &control];
+    let target: Vec<_> = target.iter().map(String::as_str).collect();
+    let report = report("4", &options, &target);
+    let all = report["invariants"].as_array().unwrap();
+    let startup = all.iter().find(|it| it["id"] == "startup-signal-is-honoured").unwrap();
+    assert_eq!(startup["verdict"], "violated", "{report:#}");
+    assert!(startup.to_string().contains(".sock was still there"), "{startup:#}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
 fn cells<'r>(report: &'r Value, situation: &str) -> impl Iterator<Item = &'r Value> {
     let all = report["coverage"].as_array().unwrap().iter();
     let situation = situation.to_owned();

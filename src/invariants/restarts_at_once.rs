@@ -46,13 +46,6 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
                 .into(),
         };
     }
-    if history.was_running() {
-        return Verdict::NotApplicable {
-            reason:
-                "a process that was running before is not started again: let it be started here"
-                    .into(),
-        };
-    }
     let mut started = None;
     for (event, e) in (0..).zip(history.events()) {
         match &e.kind {

@@ -24,6 +24,13 @@ pub(crate) fn role(name: &str) -> (Vec<String>, String) {
 pub(crate) fn play() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let port: u16 = std::env::var("PORT").unwrap().parse().unwrap();
+    let _control = (role == "binds-before-it-is-ready").then(|| {
+        let path = std::env::var("CONTROL").unwrap();
+        let control = std::os::unix::net::UnixListener::bind(path).unwrap();
+        // What it does meanwhile takes its time.
+        std::thread::sleep(Duration::from_millis(500));
+        control
+    });
     let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     for stream in listener.incoming().flatten() {
         let role = role.clone();

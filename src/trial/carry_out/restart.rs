@@ -39,12 +39,6 @@ impl Course<'_> {
             return Ok(());
         }
         let recorder = self.recorder;
-        if !self.started.launched.is_own() {
-            // Its folder and variables are not known, and whoever did start it may do so again.
-            let what = "whoever has started the process does that".into();
-            recorder.record(EventKind::RestartMissed { what });
-            return Ok(());
-        }
         let mut again = match self.started.again(self.subject, &self.found) {
             Ok(again) => again,
             Err(error) => {
