@@ -46,6 +46,11 @@ fn check(history: &History, signal: &SignalSent) -> Verdict {
                 .into(),
         };
     }
+    if history.was_running() {
+        return Verdict::NotApplicable {
+            reason: "a process that was found running (--pid) is not started again".into(),
+        };
+    }
     let mut started = None;
     for (event, e) in (0..).zip(history.events()) {
         match &e.kind {

@@ -35,7 +35,9 @@ impl Course<'_> {
     /// Starts the target again, where that is planned and the first start has ended by itself and
     /// left nothing: the same command on the same port and state.
     pub(super) async fn start_again(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
-        if !self.trial.restart || !self.recorder.read(has_gone_by_itself) {
+        // A process that was found running is somebody's: how it was started is not known.
+        let is_own = self.started.launched.is_own();
+        if !is_own || !self.trial.restart || !self.recorder.read(has_gone_by_itself) {
             return Ok(());
         }
         let recorder = self.recorder;
