@@ -57,7 +57,7 @@ const ROUND: &[(Situation, Part)] = &[
 ];
 
 /// As many trials as one round of a run without options has: `slow-handler` stands for those of
-/// [`Part::Once`], and nothing is written.
+/// `Part::Once`, and nothing is written.
 pub const ROUND_TRIALS: usize = ROUND.len() - 4;
 
 /// What a trial of a situation is for.
