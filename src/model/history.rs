@@ -48,6 +48,8 @@ pub struct SignalSent {
     pub signal: Signal,
     /// The process it went to.
     pub pid: u32,
+    /// When the plan wanted it sent.
+    pub planned: Nanos,
     /// When.
     pub bracket: Bracket,
     /// The first instant at which the target could act on it: S⁺, or when it was let go on. What

@@ -10,13 +10,13 @@ pub(super) fn signals_sent(events: &[Event]) -> Vec<SignalSent> {
     let (mut sending, mut sent) = (None, Vec::new());
     for (event, e) in (0..).zip(events) {
         match e.kind {
-            EventKind::SignalSending { signal, pid, .. } => {
-                sending = Some((event, signal, pid, e.at));
+            EventKind::SignalSending { signal, pid, planned } => {
+                sending = Some((event, signal, pid, planned, e.at));
             }
             EventKind::SignalSent { .. } => {
-                let Some((event, signal, pid, before)) = sending.take() else { continue };
-                let bracket = Bracket { before, after: e.at };
-                sent.push(SignalSent { signal, pid, bracket, felt: felt(events, e.at), event });
+                let Some((event, signal, pid, planned, before)) = sending.take() else { continue };
+                let (bracket, felt) = (Bracket { before, after: e.at }, felt(events, e.at));
+                sent.push(SignalSent { signal, pid, planned, bracket, felt, event });
             }
             _ => {}
         }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::{Event, EventKind, PooledRequest};
-use crate::model::history::{History, Outcome};
-use crate::model::phase::Phase;
+use crate::model::history::{History, Outcome, SignalSent};
+use crate::model::phase::{Bracket, Phase};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::run::{Evidence, ExitReport, PooledClients, SignalReport, TrialReport};
 use crate::model::signal::Signal;
@@ -213,7 +213,7 @@ fn measured(history: &History) -> TrialReport {
         as_pid_1: trial.as_pid_1,
         aside: trial.aside,
         missed: history.missed().map(str::to_owned).or_else(|| history.too_late()),
-        signals: signals(history.events()),
+        signals: history.signals().iter().map(sent).collect(),
         verdict: VerdictName::Inconclusive,
         violated: Vec::new(),
         exit: history.exit().map(|exit| ExitReport {
@@ -247,28 +247,15 @@ fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn signals(events: &[Event]) -> Vec<SignalReport> {
-    let mut reports = Vec::new();
-    let mut sending = None;
-    for event in events {
-        match &event.kind {
-            EventKind::SignalSending { signal, pid, planned } => {
-                sending = Some((event.at, *signal, *pid, *planned));
-            }
-            EventKind::SignalSent { .. } => {
-                let Some((before, signal, pid, planned)) = sending.take() else { continue };
-                reports.push(SignalReport {
-                    signal,
-                    pid,
-                    at_ms: before.as_ms(),
-                    error_us: before.ms_from(planned) * 1e3,
-                    bracket_us: event.at.ms_from(before) * 1e3,
-                });
-            }
-            _ => {}
-        }
+fn sent(signal: &SignalSent) -> SignalReport {
+    let Bracket { before, after } = signal.bracket;
+    SignalReport {
+        signal: signal.signal,
+        pid: signal.pid,
+        at_ms: before.as_ms(),
+        error_us: before.ms_from(signal.planned) * 1e3,
+        bracket_us: after.ms_from(before) * 1e3,
     }
-    reports
 }
 
 fn evidence(history: &History, findings: &[Finding]) -> Vec<Ranked> {
