@@ -342,7 +342,7 @@ impl<'a> Course<'a> {
             biased;
             exit = followed.ended() => exit,
             () = interrupt.wait() => return Err(TrialError::Interrupted),
-            () = self.wait_until(signalled, deadline) => {
+            () = wait_until(signalled + contract.refused_after(), deadline, self.waits) => {
                 self.recorder.record(EventKind::DeadlinePassed);
                 match self.release().await {
                     Some(exit) => exit,
@@ -361,14 +361,6 @@ impl<'a> Course<'a> {
             () = looked => Ok(()),
             () = interrupt.wait() => Err(TrialError::Interrupted),
         }
-    }
-
-    /// Waits for the deadline; after the time in which something may still happen, makes room for
-    /// another trial.
-    async fn wait_until(&self, signalled: Instant, deadline: Instant) {
-        sleep_until((signalled + self.subject.contract.refused_after() + BUSY).min(deadline)).await;
-        (self.waits)();
-        sleep_until(deadline).await;
     }
 
     /// The deadline is over, and the clients close what only they keep open. A target that then
@@ -410,6 +402,13 @@ fn followed(to: SignalTo, launched: &Launched, found: &Found) -> std::io::Result
     let owner = found.owner.unwrap_or(leader.pid);
     let is_owner = to == SignalTo::Listener || leader.has_ended();
     if is_owner && owner != leader.pid { Followed::new(owner) } else { Ok(leader.clone()) }
+}
+
+/// Waits for the deadline; some time after the last limit before it, makes room for another trial.
+async fn wait_until(last_limit: Instant, deadline: Instant, waits: &dyn Fn()) {
+    sleep_until((last_limit + BUSY).min(deadline)).await;
+    waits();
+    sleep_until(deadline).await;
 }
 
 /// Measures how late this thread is, as long as the trial goes on.

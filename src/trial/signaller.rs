@@ -20,11 +20,30 @@ use crate::observe::sockets::SocketWatch;
 use crate::sys;
 use crate::target::tree::{ProcessId, is_alive};
 
+use super::error::{TrialError, harness};
+
 /// Before the instant the thread is awake and asks the clock, since a sleeping one wakes tens of
 /// microseconds late.
 const AWAKE: Duration = Duration::from_micros(300);
 /// What one query to the kernel costs at most, usually.
 const QUERY: Duration = Duration::from_micros(5);
+
+/// Tells when the signal was sent, or why it could not be.
+pub type Told = oneshot::Receiver<std::io::Result<Nanos>>;
+/// What it tells, unless its thread is gone.
+pub type News = Result<std::io::Result<Nanos>, oneshot::error::RecvError>;
+
+/// Whether the signal was sent; otherwise there was no such process any more (kill(2), ESRCH).
+///
+/// # Errors
+/// When it could not be sent for another reason.
+pub fn found_its_process(sent: News) -> Result<bool, TrialError> {
+    match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(error) => Err(harness("send the signal")(error)),
+    }
+}
 
 /// Who gets the signal.
 #[derive(Debug)]
@@ -84,10 +103,7 @@ pub struct Order {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn send_from_thread(
-    order: Order,
-    recorder: Recorder,
-) -> std::io::Result<oneshot::Receiver<std::io::Result<Nanos>>> {
+pub fn send_from_thread(order: Order, recorder: Recorder) -> std::io::Result<Told> {
     let (tell, told) = oneshot::channel();
     std::thread::Builder::new().name("signal".into()).spawn(move || {
         let mut watch = SocketWatch::new().ok();

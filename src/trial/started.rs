@@ -1,6 +1,7 @@
 //! A started target, and what reads its output.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -60,7 +61,8 @@ struct Place {
     socket: Option<PathBuf>,
     as_pid_1: bool,
     lease: Option<PortLease>,
-    folder: Option<Folder>,
+    /// Shared by both starts of a trial; it goes with the last of them.
+    folder: Option<Rc<Folder>>,
 }
 
 /// Starts the target of a subject.
@@ -92,31 +94,13 @@ pub(super) fn start(
         true => Some(Folder::create(&subject.run_id).map_err(harness("make a temporary folder"))?),
         false => None,
     };
-    let target = target_in(subject, folder.as_ref());
     let any_port = subject.target.port.is_none();
-    let place = Place { port, any_port, socket, as_pid_1, lease, folder };
-    let own_folder = place.folder.as_ref().map(Folder::path);
-    let files = OwnFiles::before_launch(&target, port, own_folder);
-    let (output, line) = output(subject, recorder)?;
-    let sources = Sources::begin(&target.elsewhere, port, recorder, &output);
-    let running = launch_at((port, &target, as_pid_1), subject, (output, line))?;
-    let Running { launched, readers, output, announcement, guarded } = running;
-    let pid = launched.leader().pid;
+    let place = Place { port, any_port, socket, as_pid_1, lease, folder: folder.map(Rc::new) };
+    let started = launch_at(place, subject, recorder, |target| target.elsewhere.clone())?;
+    let (pid, age) = (started.launched.leader().pid, started.launched.age());
     // It has been running while its family was looked at.
-    recorder.record_at(recorder.now() - launched.age(), EventKind::Spawned { pid });
-    let guard = subject.guard.clone();
-    Ok(Started {
-        guard,
-        launched,
-        output,
-        readers,
-        sources,
-        place,
-        files,
-        announcement,
-        guarded,
-        command,
-    })
+    recorder.record_at(recorder.now() - age, EventKind::Spawned { pid });
+    Ok(started)
 }
 
 /// The target, with its folder for `{dir}`.
@@ -127,20 +111,20 @@ fn target_in(subject: &Subject, folder: Option<&Folder>) -> Target {
     }
 }
 
-/// A target that was just launched.
-struct Running {
-    launched: Launched,
-    readers: JoinSet<()>,
-    output: Output,
-    announcement: Announcement,
-    guarded: Vec<ProcessId>,
-}
-
+/// Launches the target at its place. What it writes is taken down in `recorder`, and what is found
+/// of it `elsewhere`.
 fn launch_at(
-    (port, target, as_pid_1): (u16, &Target, bool),
+    place: Place,
     subject: &Subject,
-    (output, line): (Output, Option<AwaitedLine>),
-) -> Result<Running, TrialError> {
+    recorder: &Recorder,
+    elsewhere: impl FnOnce(&Target) -> Elsewhere,
+) -> Result<Started, TrialError> {
+    let port = place.port;
+    let folder = place.folder.as_deref();
+    let target = target_in(subject, folder);
+    let files = OwnFiles::before_launch(&target, port, folder.map(Folder::path));
+    let (output, line) = output(subject, recorder)?;
+    let sources = Sources::begin(&elsewhere(&target), port, recorder, &output);
     // One below the trial's folder, which is new; any other is the user's.
     if let Some(cwd) = target.cwd.as_ref().filter(|_| target.cwd != subject.target.cwd) {
         std::fs::create_dir_all(cwd).map_err(harness("make the folder to start it in"))?;
@@ -149,16 +133,26 @@ fn launch_at(
     let number = STARTS.fetch_add(1, Ordering::Relaxed);
     let marker = format!("{}-{port}-{number}", subject.run_id);
     let since = SystemTime::now();
-    let keeper = subject.keeper.as_deref();
-    let (launched, pipes) = launch(target, &Start { port, marker: &marker, keeper, as_pid_1 })?;
+    let (keeper, as_pid_1) = (subject.keeper.as_deref(), place.as_pid_1);
+    let (launched, pipes) = launch(&target, &Start { port, marker: &marker, keeper, as_pid_1 })?;
     let guarded: Vec<_> = process_id(launched.leader().pid).into_iter().collect();
     guarded.iter().for_each(|process| subject.guard.launched(*process));
     let mut readers = JoinSet::new();
     readers.spawn_local(output.clone().read(pipes.stdout, Stream::Stdout));
     readers.spawn_local(output.clone().read(pipes.stderr, Stream::Stderr));
-    let file = target.ready_file.as_ref().map(|path| placed(target, path, port));
-    let announcement = Announcement { line, file, since };
-    Ok(Running { launched, readers, output, announcement, guarded })
+    let file = target.ready_file.as_ref().map(|path| placed(&target, path, port));
+    Ok(Started {
+        guard: subject.guard.clone(),
+        launched,
+        output,
+        readers,
+        sources,
+        place,
+        files,
+        announcement: Announcement { line, file, since },
+        guarded,
+        command: shown(&subject.target.command),
+    })
 }
 
 /// A target that was running before, of which neither output nor exit status will be seen.
@@ -328,31 +322,14 @@ impl Started {
         {
             return Err(TrialError::SocketTaken { address, command });
         }
-        let any_port = self.place.any_port && listened != Some(port);
-        let target = target_in(subject, self.place.folder.as_ref());
-        let own_folder = self.place.folder.as_ref().map(Folder::path);
-        let files = OwnFiles::before_launch(&target, port, own_folder);
-        let nobody = Recorder::new();
-        let (output, line) = output(subject, &nobody)?;
-        let sources = Sources::begin(&Elsewhere::default(), port, &nobody, &output);
-        let as_pid_1 = self.place.as_pid_1;
-        let running = launch_at((port, &target, as_pid_1), subject, (output, line))?;
-        let Running { launched, readers, output, announcement, guarded } = running;
-        let guard = subject.guard.clone();
-        let socket = self.place.socket.clone();
-        let place = Place { port, any_port, socket, as_pid_1, lease: None, folder: None };
-        Ok(Started {
-            guard,
-            launched,
-            output,
-            readers,
-            sources,
-            place,
-            files,
-            announcement,
-            guarded,
-            command,
-        })
+        let place = Place {
+            any_port: self.place.any_port && listened != Some(port),
+            socket: self.place.socket.clone(),
+            folder: self.place.folder.clone(),
+            lease: None,
+            ..self.place
+        };
+        launch_at(place, subject, &Recorder::new(), |_| Elsewhere::default())
     }
 
     /// Ends the target without judging how: it is asked first, so that it can clean up; what is

@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use crate::model::plan::{PlannedSignal, SignalTo};
 use crate::model::time::Nanos;
 use crate::target::launch::{Followed, Launched};
 use crate::target::tree::process_id;
 use crate::trial::error::{TrialError, harness};
 use crate::trial::interrupt::Interrupt;
-use crate::trial::signaller::{Later, Order, Recipient, notice, send_from_thread};
+use crate::trial::signaller::{
+    Later, News, Order, Recipient, Told, found_its_process, notice, send_from_thread,
+};
 
 use super::Course;
 
 /// A signal that was ordered.
 pub(super) struct Ordered {
-    told: oneshot::Receiver<std::io::Result<Nanos>>,
+    told: Told,
     /// It is not sent before this instant.
     at: Nanos,
 }
@@ -78,16 +78,10 @@ impl Course<'_> {
         self.was_sent(sent).await
     }
 
-    async fn was_sent(
-        &mut self,
-        sent: Result<std::io::Result<Nanos>, oneshot::error::RecvError>,
-    ) -> Result<(), TrialError> {
-        match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
-            Ok(_) => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                Err(self.ended_early().await)
-            }
-            Err(error) => Err(harness("send the signal")(error)),
+    async fn was_sent(&mut self, sent: News) -> Result<(), TrialError> {
+        match found_its_process(sent)? {
+            true => Ok(()),
+            false => Err(self.ended_early().await),
         }
     }
 }

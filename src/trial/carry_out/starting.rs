@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 
 use crate::load::clients::{Clients, Stage};
 use crate::model::address::ServerAddress;
@@ -21,11 +20,11 @@ use crate::target::ready::{Found, NotReady, ready};
 use crate::trial::error::{Early, TrialError, harness};
 use crate::trial::interrupt::Interrupt;
 use crate::trial::leftovers::look_for_leftovers;
-use crate::trial::signaller::{Order, Recipient, send_from_thread};
+use crate::trial::signaller::{News, Order, Recipient, Told, found_its_process, send_from_thread};
 use crate::trial::started::{Started, search, start};
 use crate::trial::subject::Subject;
 
-use super::{BUSY, watch_lag};
+use super::{wait_until, watch_lag};
 
 /// A moment that has passed before there is a thread to send the signal is this much later.
 const SOON: Duration = Duration::from_micros(100);
@@ -58,9 +57,6 @@ pub(super) async fn run(
     started.close_output().await;
     result
 }
-
-/// Told when the signal was sent.
-type Told = oneshot::Receiver<std::io::Result<Nanos>>;
 
 struct Starting<'a> {
     planned: &'a PlannedSignal,
@@ -176,19 +172,13 @@ impl Starting<'_> {
         Ok((told, at))
     }
 
-    async fn was_sent(
-        &mut self,
-        sent: Result<std::io::Result<Nanos>, oneshot::error::RecvError>,
-    ) -> Result<Sent, TrialError> {
-        match sent.unwrap_or_else(|gone| Err(std::io::Error::other(gone))) {
-            Ok(_) if self.was_ready_before() => {
+    async fn was_sent(&mut self, sent: News) -> Result<Sent, TrialError> {
+        match found_its_process(sent)? {
+            true if self.was_ready_before() => {
                 Ok(Sent::Missed("it was ready before the signal was sent"))
             }
-            Ok(_) => Ok(Sent::InTime),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                Err(self.started.ended(Early::BeforeReady).await)
-            }
-            Err(error) => Err(harness("send the signal")(error)),
+            true => Ok(Sent::InTime),
+            false => Err(self.started.ended(Early::BeforeReady).await),
         }
     }
 
@@ -247,11 +237,4 @@ impl Starting<'_> {
         let limits = (Instant::now(), deadline.max(Instant::now()), SignalTo::Leader);
         look_for_leftovers(self.started, address.as_ref(), &mut none, self.recorder, limits).await;
     }
-}
-
-/// Waits for the deadline, and makes room for another trial meanwhile.
-async fn wait_until(signalled: Instant, deadline: Instant, waits: &dyn Fn()) {
-    sleep_until((signalled + BUSY).min(deadline)).await;
-    waits();
-    sleep_until(deadline).await;
 }
