@@ -37,6 +37,14 @@ pub struct OpenConnection {
     pub buffer: Vec<u8>,
 }
 
+impl OpenConnection {
+    /// One that is no part of what the trial's situation consists of.
+    pub fn apart(stream: Stream) -> Self {
+        let (traffic, buffer) = (Traffic::new(), vec![0; 16 * 1024]);
+        Self { id: 0, stream, sent: 0, received: 0, traffic, buffer }
+    }
+}
+
 /// A request on its way: what is known of it so far is never lost, also when it is given up.
 #[derive(Debug)]
 pub struct Exchange {

@@ -90,6 +90,11 @@ impl PreparedRequest {
         (self.bytes.head, self.bytes.all.len())
     }
 
+    /// The same request, with this for `{key}`.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { bytes: self.bytes(|| key.to_owned()), is_keyed: false, ..self.clone() }
+    }
+
     /// The bytes of one request; `key` is asked for what stands for `{key}` in them.
     pub fn bytes(&self, key: impl FnOnce() -> String) -> Bytes {
         if !self.is_keyed {

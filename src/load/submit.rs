@@ -6,14 +6,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::model::address::ServerAddress;
-use crate::model::event::{EventKind, Framing, JobSubmit};
+use crate::model::event::{EventKind, JobSubmit, Request, RequestEnd};
 use crate::model::target::RequestTemplate;
 
 use super::clients::{AFTER_SIGNAL, Clients, Stage};
 use super::connect::connect;
+use super::exchange::{Exchange, OpenConnection, Pace};
 use super::request::PreparedRequest;
-use super::response::ResponseReader;
-use super::stream::Stream;
 
 /// A quiet target that has not taken a job within this time does not take it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -21,8 +20,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const KEPT_BACK: usize = 2;
 /// Around the planned signal, the instants at which requests become complete, in microseconds.
 const AROUND_US: [i64; 4] = [-8000, -4000, -1500, 0];
-/// A longer answer is no id.
+/// A longer answer is no id; so much is kept of it, with the space around it.
 const ANSWER_BYTES_MAX: usize = 100;
+const BODY_BYTES_MAX: usize = 2 * ANSWER_BYTES_MAX;
 
 /// Who submits the jobs of one trial.
 #[derive(Debug)]
@@ -49,106 +49,87 @@ impl Submitter {
     ///
     /// # Errors
     /// Why none was taken.
-    pub async fn first(&self) -> Result<Stream, String> {
+    pub async fn first(&self) -> Result<OpenConnection, String> {
         let refused =
             |what: String| format!("{} {what}: name what takes a job (--job-submit)", self.name);
         let no_connection = |error| refused(format!("could not be sent ({error})"));
-        let mut stream = connect(&self.address).await.map_err(no_connection)?;
-        let submit = timeout(ANSWER_LIMIT, self.submit(&mut stream, 0, None)).await;
+        let mut connection =
+            OpenConnection::apart(connect(&self.address).await.map_err(no_connection)?);
+        let submit = timeout(ANSWER_LIMIT, self.submit(&mut connection, 0, None)).await;
         let submit = submit.map_err(|_| refused("was not answered before the signal".into()))?;
         match submit.status {
-            Some(_) if submit.is_acknowledged() => Ok(stream),
+            Some(_) if submit.is_acknowledged() => Ok(connection),
             Some(status) => Err(refused(format!("was answered with {status} before the signal"))),
             None => Err(refused("was not answered before the signal".into())),
         }
     }
 
     /// Connects, for requests that will be complete around an instant.
-    pub async fn connect_around(&self) -> Vec<Stream> {
-        let mut streams = Vec::new();
+    pub async fn connect_around(&self) -> Vec<OpenConnection> {
+        let mut connections = Vec::new();
         for _ in AROUND_US {
-            streams.extend(connect(&self.address).await);
+            connections.extend(connect(&self.address).await.map(OpenConnection::apart));
         }
-        streams
+        connections
     }
 
     /// Submits a job by a request whose last bytes are sent at about this instant.
-    pub async fn around(self: Rc<Self>, mut stream: Stream, nth: usize, at: Instant) {
+    pub async fn around(self: Rc<Self>, mut connection: OpenConnection, nth: usize, at: Instant) {
         let offset = AROUND_US[nth % AROUND_US.len()];
         let distance = Duration::from_micros(offset.unsigned_abs());
         let due = if offset < 0 { at - distance } else { at + distance };
-        self.submit(&mut stream, nth + 1, Some(due)).await;
+        self.submit(&mut connection, nth + 1, Some(due)).await;
     }
 
     /// Submits a job on an open connection, some time after the signal.
-    pub async fn late(self: Rc<Self>, mut stream: Stream) {
+    pub async fn late(self: Rc<Self>, mut connection: OpenConnection) {
         self.clients.until(Stage::Signalled).await;
         tokio::time::sleep(AFTER_SIGNAL).await;
-        self.submit(&mut stream, AROUND_US.len() + 1, None).await;
+        self.submit(&mut connection, AROUND_US.len() + 1, None).await;
     }
 
     /// Sends the request, the end of it not before it is due, and writes down what became of it.
-    async fn submit(&self, stream: &mut Stream, nth: usize, due: Option<Instant>) -> JobSubmit {
+    async fn submit(
+        &self,
+        connection: &mut OpenConnection,
+        nth: usize,
+        due: Option<Instant>,
+    ) -> JobSubmit {
         let key = format!("{}-{nth}", self.mark);
-        let bytes = self.request.bytes(|| key.clone()).all;
-        let now = self.clients.recorder.now();
-        let mut submit =
-            JobSubmit { key, started: now, sent: None, ended: now, status: None, answer: None };
+        let request = self.request.with_key(&key);
+        let recorder = &self.clients.recorder;
+        let pace = match due {
+            Some(_) => Pace::Gated(request.lengths().1.saturating_sub(KEPT_BACK)),
+            None => Pace::AtOnce,
+        };
+        let exchange = Exchange::new(0, connection, &request, recorder);
+        let mut exchange = exchange.at_pace(pace).keeping(BODY_BYTES_MAX);
+        let gate = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
         tokio::select! {
-            () = self.exchange(stream, &bytes, due, &mut submit) => {}
+            () = exchange.run(connection, recorder, gate) => {}
             () = self.clients.until(Stage::Over) => {}
         }
-        submit.ended = self.clients.recorder.now();
-        self.clients.recorder.record(EventKind::JobSubmit(submit.clone()));
+        let body = exchange.kept();
+        let Request { started, sent, ended, end, status, body: seen, .. } =
+            exchange.finish(recorder);
+        let is_complete = end == RequestEnd::Complete;
+        let is_whole = seen.length == body.len() as u64;
+        let submit = JobSubmit {
+            key,
+            started,
+            sent,
+            ended,
+            status: status.filter(|_| is_complete),
+            answer: word_of(&body).filter(|_| is_complete && is_whole),
+        };
+        recorder.record(EventKind::JobSubmit(submit.clone()));
         submit
-    }
-
-    async fn exchange(
-        &self,
-        stream: &mut Stream,
-        bytes: &[u8],
-        due: Option<Instant>,
-        submit: &mut JobSubmit,
-    ) {
-        let kept_back = if due.is_some() { KEPT_BACK.min(bytes.len()) } else { 0 };
-        let (now, later) = bytes.split_at(bytes.len() - kept_back);
-        if stream.write_all(now).await.is_err() {
-            return;
-        }
-        if let Some(due) = due {
-            sleep_until(due).await;
-            if stream.write_all(later).await.is_err() {
-                return;
-            }
-        }
-        submit.sent = Some(self.clients.recorder.now());
-        let mut reader = ResponseReader::new(&self.request.method);
-        let mut received = Vec::new();
-        let mut buffer = [0; 4096];
-        while !reader.is_complete() {
-            match stream.read(&mut buffer).await {
-                Ok(length @ 1..) if reader.push(&buffer[..length]).is_ok() => {
-                    received.extend_from_slice(&buffer[..length]);
-                }
-                Ok(0) if reader.end_of_stream() => {}
-                _ => return,
-            }
-        }
-        submit.status = reader.status;
-        submit.answer = word_of(&received, reader.framing);
     }
 }
 
 /// The body of a response, where it is one short word.
-fn word_of(response: &[u8], framing: Option<Framing>) -> Option<String> {
-    let text = std::str::from_utf8(response).ok()?;
-    let (_, body) = text.split_once("\r\n\r\n")?;
-    let body = match framing? {
-        // The size of a chunk stands on a line before it.
-        Framing::Chunked => body.split("\r\n").nth(1)?,
-        _ => body,
-    };
-    let word = body.trim();
+fn word_of(body: &[u8]) -> Option<String> {
+    let word = std::str::from_utf8(body).ok()?.trim();
     let is_word = !word.is_empty() && !word.contains(char::is_whitespace);
     (is_word && word.len() <= ANSWER_BYTES_MAX).then(|| word.to_owned())
 }
@@ -157,6 +138,7 @@ fn word_of(response: &[u8], framing: Option<Framing>) -> Option<String> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::response::ResponseReader;
     use super::*;
 
     /// The address of a server that answers each request with a number, from 1 on.
@@ -208,15 +190,19 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_where_it_is_one_short_word() {
-        let answer = |body: &str, framing| {
-            word_of(format!("HTTP/1.1 202 x\r\n\r\n{body}").as_bytes(), Some(framing))
+        let answer = |head: &str, body: &str| {
+            let mut reader = ResponseReader::new("POST");
+            reader.keep(BODY_BYTES_MAX);
+            reader.push(format!("HTTP/1.1 {head}\r\n\r\n{body}").as_bytes()).unwrap();
+            assert!(reader.is_complete());
+            word_of(&reader.kept())
         };
-        assert_eq!(answer("posted-1\n", Framing::ContentLength(9)).as_deref(), Some("posted-1"));
-        assert_eq!(
-            answer("8\r\nposted-1\r\n0\r\n\r\n", Framing::Chunked).as_deref(),
-            Some("posted-1")
-        );
-        assert_eq!(answer("thank you", Framing::ContentLength(9)), None);
-        assert_eq!(answer("", Framing::NoBody), None);
+        let of_nine = "202 x\r\nContent-Length: 9";
+        assert_eq!(answer(of_nine, "posted-1\n").as_deref(), Some("posted-1"));
+        let chunked = "202 x\r\nTransfer-Encoding: chunked";
+        let chunks = "8\r\nposted-1\r\n0\r\n\r\n";
+        assert_eq!(answer(chunked, chunks).as_deref(), Some("posted-1"));
+        assert_eq!(answer(of_nine, "thank you"), None);
+        assert_eq!(answer("204 x", ""), None);
     }
 }

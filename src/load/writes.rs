@@ -14,7 +14,6 @@ use crate::observe::recorder::Recorder;
 
 use super::connect::connect;
 use super::exchange::{Exchange, OpenConnection};
-use super::open::Traffic;
 use super::request::PreparedRequest;
 
 /// An answer that takes longer is none.
@@ -107,8 +106,7 @@ pub(super) fn value_of(key: &str) -> String {
 /// Opens a connection of its own: it is no part of what the trial's situation consists of.
 pub(super) async fn open(server: &ServerAddress) -> Option<OpenConnection> {
     let stream = timeout(ANSWER_LIMIT, connect(server)).await.ok()?.ok()?;
-    let (traffic, buffer) = (Traffic::new(), vec![0; 16 * 1024]);
-    Some(OpenConnection { id: 0, stream, sent: 0, received: 0, traffic, buffer })
+    Some(OpenConnection::apart(stream))
 }
 
 /// The request for one key.

@@ -123,10 +123,10 @@ impl Course<'_> {
         let submitter = Submitter::new(self.clients.clone(), template, self.trial.seed);
         let submitter = submitter.ok_or("the target has no listener that takes jobs")?;
         let kept = submitter.first().await?;
-        let streams = submitter.connect_around().await;
+        let connections = submitter.connect_around().await;
         let (at, instant) = (self.recorder.now() + NOTICE, Instant::now() + NOTICE);
-        for (nth, stream) in streams.into_iter().enumerate() {
-            self.workers.spawn_local(submitter.clone().around(stream, nth, instant));
+        for (nth, connection) in connections.into_iter().enumerate() {
+            self.workers.spawn_local(submitter.clone().around(connection, nth, instant));
         }
         self.workers.spawn_local(submitter.late(kept));
         Ok(Some(at))
