@@ -131,3 +131,8 @@ fn advice(error: &TrialError) -> Cow<'static, str> {
     };
     advice.into()
 }
+
+/// A failure of the harness itself, while it tried to do this.
+pub(super) fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
+    move |reason| TrialError::Harness { what, reason }.into()
+}

@@ -10,6 +10,7 @@ pub mod args;
 pub mod bundled;
 mod ci;
 pub mod config;
+mod desk;
 pub mod environment;
 pub mod error;
 pub mod failure;

@@ -4,47 +4,36 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::judge::judge;
-use crate::load::cast::Part;
 use crate::model::address::ServerAddress;
-use crate::model::header::{HISTORY_VERSION, Header};
-use crate::model::history::History;
-use crate::model::plan::{Situation, Trial};
+use crate::model::plan::Situation;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
-use crate::model::verdict::Severity;
-use crate::report::summary::{TrialSummary, thin};
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::kept::try_as_pid_1;
 use crate::target::launch::LaunchError;
 use crate::target::tree::{adopt_orphans, words};
-use crate::trial::carry_out::carry_out;
 use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
-use crate::trial::isolation::own_network;
 use crate::trial::rehearsal::{Rehearsed, rehearse};
 use crate::trial::subject::Subject;
 
 use super::bundled;
 use super::complain;
+use super::desk::{Desk, Results};
 use super::error::UsageError;
-use super::failure::Failure;
+use super::failure::{Failure, internal};
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
 use super::running;
 use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
-use super::store::{Store, file_name};
+use super::store::Store;
 
 /// Trials side by side, where the user does not say; more only make each other late.
 const PARALLEL_MAX: usize = 4;
-/// A trial whose target did not come as far as the signal is tried again this often.
-const TRIES: u32 = 3;
-/// Evidence that no report will show is dropped each time this many trials are over.
-const THIN_EVERY: usize = 64;
 /// Descriptors of a trial besides those of its clients: probes, late requests, pipes, the runtime.
 const DESCRIPTORS_BESIDES: u64 = 200;
 /// The exit code of a run that violates a denied invariant.
@@ -183,10 +172,6 @@ fn rehearsed(
     })
 }
 
-fn internal(what: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
-    move |reason| TrialError::Harness { what, reason }.into()
-}
-
 /// Why the target can't be PID 1 in single trials, where it can't.
 ///
 /// # Errors
@@ -233,125 +218,4 @@ fn side_by_side(settings: &Settings, target: &Target) -> usize {
     }
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     settings.parallel.map_or(processors.min(PARALLEL_MAX), usize::from)
-}
-
-/// Where the workers get their trials and leave their results.
-struct Desk<'a> {
-    severities: Vec<(&'static str, Severity)>,
-    results: Mutex<Results>,
-    subject: &'a Subject,
-    store: &'a Store,
-    progress: &'a Progress,
-    interrupt: &'a Interrupt,
-    extent: Extent,
-    begun: Instant,
-}
-
-#[derive(Default)]
-struct Results {
-    summaries: Vec<TrialSummary>,
-    /// How long the target took to exit in trials with no connection, at its longest.
-    idle_exit: Duration,
-    retries: u32,
-    failure: Option<Failure>,
-}
-
-impl Desk<'_> {
-    fn carry_out_all(&self, schedule: &Schedule<'_>) {
-        std::thread::scope(|scope| {
-            for _ in 0..schedule.threads() {
-                scope.spawn(|| {
-                    if self.subject.own_network
-                        && let Err(error) = own_network()
-                    {
-                        let failure = internal("make a network of its own for each trial")(error);
-                        lock(&self.results).failure.get_or_insert(failure);
-                        schedule.stop();
-                    }
-                    while let Some((place, trial, parts)) = schedule.next() {
-                        match self.one(&trial, &parts, &|| place.give_up()) {
-                            Ok(true) if trial.hold.is_some() && !trial.is_control() => {
-                                schedule.want_control(&trial);
-                            }
-                            Ok(_) => {}
-                            Err(failure) => {
-                                schedule.stop();
-                                lock(&self.results).failure.get_or_insert(failure);
-                            }
-                        }
-                    }
-                    // Whoever waits for a place learns that there is nothing more to do.
-                    schedule.stop();
-                });
-            }
-        });
-    }
-
-    /// Carries out, saves and judges one trial; whether it lost requests.
-    fn one(&self, trial: &Trial, parts: &[Part], waits: &dyn Fn()) -> Result<bool, Failure> {
-        let mut contract = self.subject.contract.clone();
-        let idle_exit = lock(&self.results).idle_exit;
-        contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
-        let header = Header {
-            history_version: HISTORY_VERSION.into(),
-            tool_version: env!("CARGO_PKG_VERSION").into(),
-            command: self.subject.target.command.clone(),
-            trial: trial.clone(),
-            contract,
-        };
-        let mut attempt = 0;
-        let events = loop {
-            let (events, result) =
-                carry_out((trial, parts), self.subject, self.interrupt, (attempt, waits));
-            attempt += 1;
-            // Saved before it is judged, and also when it failed.
-            match result {
-                Ok(()) => {
-                    self.store.save(&header, &events)?;
-                    break events;
-                }
-                Err(TrialError::Interrupted) => {
-                    self.store.save(&header, &events)?;
-                    return Ok(false);
-                }
-                Err(error) => {
-                    self.store.save_attempt(&header, &events, attempt)?;
-                    if attempt == TRIES || self.subject.running.is_some() {
-                        return Err(error.into());
-                    }
-                    lock(&self.results).retries += 1;
-                }
-            }
-        };
-        let lines = &self.subject.job_lines;
-        let history = History::with_job_lines(header, events, lines).map_err(|malformed| {
-            Failure::Internal(format!("trial {}: {malformed}", trial.number))
-        })?;
-        let findings = judge(&history);
-        let path = Some(file_name(trial.number));
-        let summary = TrialSummary::of(&history, &findings, path, &self.severities);
-        let has_losses = summary.has_losses();
-        self.keep(summary);
-        Ok(has_losses)
-    }
-
-    fn keep(&self, summary: TrialSummary) {
-        let mut results = lock(&self.results);
-        if summary.report().situation == Situation::Idle && summary.report().missed.is_none() {
-            let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);
-            let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
-            results.idle_exit = results.idle_exit.max(exit);
-        }
-        let verdict = summary.report().verdict;
-        results.summaries.push(summary);
-        if results.summaries.len().is_multiple_of(THIN_EVERY) {
-            thin(&mut results.summaries);
-        }
-        let done = results.summaries.len() as u32;
-        self.progress.trial_done(self.extent, done, self.begun.elapsed(), verdict);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,7 @@ pub mod history;
 pub mod ledger;
 pub mod line;
 pub mod log;
+pub mod moment;
 mod origin;
 mod outcome;
 pub mod phase;

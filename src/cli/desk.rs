@@ -1,0 +1,153 @@
+//! Where trials are carried out, saved and judged, and their results kept.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::judge::judge;
+use crate::load::cast::Part;
+use crate::model::header::{HISTORY_VERSION, Header};
+use crate::model::history::History;
+use crate::model::plan::{Situation, Trial};
+use crate::model::verdict::Severity;
+use crate::report::summary::{TrialSummary, thin};
+use crate::trial::carry_out::carry_out;
+use crate::trial::error::TrialError;
+use crate::trial::interrupt::Interrupt;
+use crate::trial::isolation::own_network;
+use crate::trial::subject::Subject;
+
+use super::failure::{Failure, internal};
+use super::progress::{Extent, Progress};
+use super::schedule::Schedule;
+use super::store::{Store, file_name};
+
+/// A trial whose target did not come as far as the signal is tried again this often.
+const TRIES: u32 = 3;
+/// Evidence that no report will show is dropped each time this many trials are over.
+const THIN_EVERY: usize = 64;
+
+/// Where the workers get their trials and leave their results.
+pub(super) struct Desk<'a> {
+    pub(super) severities: Vec<(&'static str, Severity)>,
+    pub(super) results: Mutex<Results>,
+    pub(super) subject: &'a Subject,
+    pub(super) store: &'a Store,
+    pub(super) progress: &'a Progress,
+    pub(super) interrupt: &'a Interrupt,
+    pub(super) extent: Extent,
+    pub(super) begun: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Results {
+    pub(super) summaries: Vec<TrialSummary>,
+    /// How long the target took to exit in trials with no connection, at its longest.
+    pub(super) idle_exit: Duration,
+    pub(super) retries: u32,
+    pub(super) failure: Option<Failure>,
+}
+
+impl Desk<'_> {
+    pub(super) fn carry_out_all(&self, schedule: &Schedule<'_>) {
+        std::thread::scope(|scope| {
+            for _ in 0..schedule.threads() {
+                scope.spawn(|| {
+                    if self.subject.own_network
+                        && let Err(error) = own_network()
+                    {
+                        let failure = internal("make a network of its own for each trial")(error);
+                        lock(&self.results).failure.get_or_insert(failure);
+                        schedule.stop();
+                    }
+                    while let Some((place, trial, parts)) = schedule.next() {
+                        match self.one(&trial, &parts, &|| place.give_up()) {
+                            Ok(true) if trial.hold.is_some() && !trial.is_control() => {
+                                schedule.want_control(&trial);
+                            }
+                            Ok(_) => {}
+                            Err(failure) => {
+                                schedule.stop();
+                                lock(&self.results).failure.get_or_insert(failure);
+                            }
+                        }
+                    }
+                    // Whoever waits for a place learns that there is nothing more to do.
+                    schedule.stop();
+                });
+            }
+        });
+    }
+
+    /// Carries out, saves and judges one trial; whether it lost requests.
+    pub(super) fn one(
+        &self,
+        trial: &Trial,
+        parts: &[Part],
+        waits: &dyn Fn(),
+    ) -> Result<bool, Failure> {
+        let mut contract = self.subject.contract.clone();
+        let idle_exit = lock(&self.results).idle_exit;
+        contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
+        let header = Header {
+            history_version: HISTORY_VERSION.into(),
+            tool_version: env!("CARGO_PKG_VERSION").into(),
+            command: self.subject.target.command.clone(),
+            trial: trial.clone(),
+            contract,
+        };
+        let mut attempt = 0;
+        let events = loop {
+            let (events, result) =
+                carry_out((trial, parts), self.subject, self.interrupt, (attempt, waits));
+            attempt += 1;
+            // Saved before it is judged, and also when it failed.
+            match result {
+                Ok(()) => {
+                    self.store.save(&header, &events)?;
+                    break events;
+                }
+                Err(TrialError::Interrupted) => {
+                    self.store.save(&header, &events)?;
+                    return Ok(false);
+                }
+                Err(error) => {
+                    self.store.save_attempt(&header, &events, attempt)?;
+                    if attempt == TRIES || self.subject.running.is_some() {
+                        return Err(error.into());
+                    }
+                    lock(&self.results).retries += 1;
+                }
+            }
+        };
+        let lines = &self.subject.job_lines;
+        let history = History::with_job_lines(header, events, lines).map_err(|malformed| {
+            Failure::Internal(format!("trial {}: {malformed}", trial.number))
+        })?;
+        let findings = judge(&history);
+        let path = Some(file_name(trial.number));
+        let summary = TrialSummary::of(&history, &findings, path, &self.severities);
+        let has_losses = summary.has_losses();
+        self.keep(summary);
+        Ok(has_losses)
+    }
+
+    fn keep(&self, summary: TrialSummary) {
+        let mut results = lock(&self.results);
+        if summary.report().situation == Situation::Idle && summary.report().missed.is_none() {
+            let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);
+            let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
+            results.idle_exit = results.idle_exit.max(exit);
+        }
+        let verdict = summary.report().verdict;
+        results.summaries.push(summary);
+        if results.summaries.len().is_multiple_of(THIN_EVERY) {
+            thin(&mut results.summaries);
+        }
+        let done = results.summaries.len() as u32;
+        self.progress.trial_done(self.extent, done, self.begun.elapsed(), verdict);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
