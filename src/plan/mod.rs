@@ -19,31 +19,32 @@ mod start;
 use draw::{Purpose, draw, stratified};
 
 /// One round over the situations: what finds most comes first, since a run may end at any time,
-/// and `load` comes twice, since each of its trials shows another moment.
+/// and `load` comes twice, since each of its trials shows another moment. The first ten are as
+/// unlike as they can be, each a place of its own where requests and jobs get lost.
 const ROUND: &[(Situation, Part)] = &[
     (Situation::Load, Part::Signal),
     (Situation::Writes, Part::Signal),
     (Situation::SlowHandler, Part::Signal),
-    (Situation::StalledSender, Part::Signal),
     (Situation::Delivered, Part::Signal),
     (Situation::Queued, Part::Signal),
-    (Situation::DeliveredKeepalive, Part::Signal),
+    (Situation::SecondSignal, Part::Signal),
     (Situation::JobRunning, Part::Signal),
+    (Situation::OneRequest, Part::Signal),
+    (Situation::Startup, Part::Signal),
+    (Situation::Load, Part::Signal),
+    (Situation::DeliveredKeepalive, Part::Signal),
+    (Situation::StalledSender, Part::Signal),
     (Situation::Idle, Part::Signal),
     (Situation::IdleKeepalive, Part::Signal),
     (Situation::PartialHead, Part::Signal),
-    (Situation::SecondSignal, Part::Signal),
-    (Situation::Startup, Part::Signal),
-    (Situation::Load, Part::Signal),
     (Situation::Streaming, Part::Signal),
     (Situation::Uploading, Part::Signal),
     (Situation::Mixed, Part::Signal),
+    (Situation::SignalBurst, Part::Signal),
     (Situation::Fresh, Part::Signal),
     (Situation::AsPid1, Part::Signal),
     (Situation::StalledReader, Part::Signal),
-    (Situation::OneRequest, Part::Signal),
     (Situation::QueuedSilent, Part::Signal),
-    (Situation::SignalBurst, Part::Signal),
     (Situation::MixedSignals, Part::Signal),
     (Situation::Startup, Part::Signal),
     (Situation::Delivered, Part::Control),
@@ -177,34 +178,35 @@ pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
 /// The trial with this number, counted from 1.
 ///
 /// The signals take turns first, then the situations, so that even a short plan has tried each
-/// signal. The turns of one situation with one signal form a cell, and each cell spreads its own
-/// moments: a load over the window (see `draw::stratified`), the others over their pauses or
-/// landmarks.
+/// signal.
 pub fn trial(options: &PlanOptions, number: u32) -> Trial {
-    let cells = cells(options);
+    let round = cells(options);
     let turn = number.saturating_sub(1) as usize;
-    let (round, turn) = (turn / cells.len(), turn % cells.len());
-    let its = cells[turn];
+    let (rounds, turn) = (turn / round.len(), turn % round.len());
+    let its = round[turn];
     // Those of a round that are the same are visits of one cell.
     let same = |cells: &[_]| cells.iter().filter(|cell| **cell == its).count();
-    let visit = round * same(&cells) + same(&cells[..turn]);
-    let cell = cells.iter().position(|cell| *cell == its).unwrap_or_default();
-    let situation = its.situation;
-    let is_of_worker = situation == Situation::Idle && !options.has_listener;
-    let moment = match situation {
-        // What a worker is at, its jobs show: so that every moment has its turn.
-        _ if situation.is_load() || is_of_worker => {
-            let place = stratified(options.seed, cell as u64, visit as u64);
-            Moment::Uniform { after: within(options.window, place) }
-        }
-        Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
-        Situation::Startup => Moment::Start(start::moment(options.seed, cell as u64, visit)),
-        Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit) },
-        _ => Moment::Reached,
-    };
+    let visit = rounds * same(&round) + same(&round[..turn]);
+    let place = round.iter().position(|cell| *cell == its).unwrap_or_default();
+    visited(options, (place, its), visit, number)
+}
+
+/// The trial of a cell's visit, counted from 0; the cell comes with its place in the round.
+///
+/// The turns of one situation with one signal form a cell, and each cell spreads its own
+/// moments: a load over the window (see `draw::stratified`), the others over their pauses or
+/// landmarks.
+fn visited(
+    options: &PlanOptions,
+    (place, cell): (usize, Cell),
+    visit: usize,
+    number: u32,
+) -> Trial {
+    let situation = cell.situation;
+    let moment = moment(options, (place, situation), visit);
     let is_pid_1 = situation == Situation::AsPid1;
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
-    let signals = its.signal.map(|signal| match its.part {
+    let signals = cell.signal.map(|signal| match cell.part {
         Part::Signal if situation.repeats_signal() => {
             repeats::signals(situation, (signal, moment), options.signal_to, visit)
         }
@@ -228,10 +230,45 @@ pub fn trial(options: &PlanOptions, number: u32) -> Trial {
     }
 }
 
+/// When the first signal of a cell's visit comes.
+fn moment(options: &PlanOptions, (place, situation): (usize, Situation), visit: usize) -> Moment {
+    let cell = place as u64;
+    let is_of_worker = situation == Situation::Idle && !options.has_listener;
+    match situation {
+        // What a worker is at, its jobs show: so that every moment has its turn.
+        _ if situation.is_load() || is_of_worker => {
+            let place = stratified(options.seed, cell, visit as u64);
+            Moment::Uniform { after: within(options.window, place) }
+        }
+        Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
+        Situation::Startup => Moment::Start(start::moment(options.seed, cell, visit)),
+        Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit) },
+        _ => Moment::Reached,
+    }
+}
+
+/// After how many visits the kinds of a cell's moments ([`Trial::moment`]) come in the same order
+/// again.
+#[cfg(test)]
+fn period(options: &PlanOptions, cell: Cell) -> usize {
+    match cell.situation {
+        situation if situation.is_held() => HOLDS.len(),
+        Situation::OneRequest => LANDMARKS.len(),
+        Situation::Startup => start::PERIOD,
+        Situation::JobRunning => job_landmarks(options).len(),
+        situation if situation.repeats_signal() && cell.part == Part::Signal => repeats::PERIOD,
+        _ => 1,
+    }
+}
+
 /// A job that is being submitted comes first, where it is known how: it shows most.
-fn job_landmark(options: &PlanOptions, visit: usize) -> JobLandmark {
+fn job_landmarks(options: &PlanOptions) -> Vec<JobLandmark> {
     let submitted = options.submits_jobs.then_some(JobLandmark::Submitted);
-    let landmarks: Vec<_> = submitted.into_iter().chain(JOB_LANDMARKS).collect();
+    submitted.into_iter().chain(JOB_LANDMARKS).collect()
+}
+
+fn job_landmark(options: &PlanOptions, visit: usize) -> JobLandmark {
+    let landmarks = job_landmarks(options);
     landmarks[visit % landmarks.len()]
 }
 
@@ -327,6 +364,18 @@ mod tests {
             assert_eq!(count(Part::Once), usize::from(situation.repeats_signal()));
         }
         assert_eq!(cells(&PlanOptions::new(1)).len(), ROUND_TRIALS);
+    }
+
+    #[test]
+    fn the_kinds_of_a_cells_moments_come_in_the_same_order_again() {
+        let options = PlanOptions { submits_jobs: true, ..PlanOptions::new(1) };
+        for (place, cell) in cells(&options).into_iter().enumerate() {
+            let kinds = period(&options, cell);
+            let kind = |visit| visited(&options, (place, cell), visit, 1).moment();
+            for visit in 0..3 * kinds {
+                assert_eq!(kind(visit), kind(visit + kinds), "{cell:?}, visit {visit}");
+            }
+        }
     }
 
     #[test]

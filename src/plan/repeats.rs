@@ -14,6 +14,9 @@ const GAPS: [Duration; 4] = [
     Duration::from_millis(1),
     Duration::from_millis(300),
 ];
+/// Each gap has come to everybody after so many visits.
+#[cfg(test)]
+pub(super) const PERIOD: usize = 2 * GAPS.len();
 /// The signals of a burst.
 const BURST: u32 = 20;
 /// The time from its first to its last.

@@ -17,6 +17,10 @@ const KINDS: [Kind; 8] = [
     Kind::After(StartLandmark::Spawned),
 ];
 
+/// The kinds come in the same order again after so many visits.
+#[cfg(test)]
+pub(super) const PERIOD: usize = KINDS.len();
+
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     After(StartLandmark),
