@@ -10,7 +10,7 @@ use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_up, time};
-use super::phrases::{command, figures, mark, sent, sentence, with};
+use super::phrases::{command, failed, figures, mark, others, sent, sentence, unreached};
 use super::text::clean;
 
 mod figure;
@@ -116,7 +116,7 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
         failures: failures(report, histories),
         rows: report.invariants.iter().map(row).collect(),
         coverage: coverage(report),
-        unreached: unreached(report),
+        unreached: unreached(report).collect(),
         strips: strip::strips(report),
         trials: report.trials.iter().map(trial_row).collect(),
         configuration: serde_json::to_string_pretty(&report.configuration).unwrap_or_default(),
@@ -128,9 +128,8 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
 
 /// The trials whose histories a page wants: the smallest of each violated invariant.
 pub fn wanted(report: &RunReport) -> Vec<&TrialReport> {
-    let mut numbers: Vec<u32> = [Severity::Deny, Severity::Warn]
+    let mut numbers: Vec<u32> = failed(report)
         .into_iter()
-        .flat_map(|level| with(report, level, VerdictName::Violated))
         .filter_map(|invariant| Some(invariant.evidence.first()?.trial))
         .collect();
     numbers.sort_unstable();
@@ -178,19 +177,13 @@ fn facts(report: &RunReport) -> Vec<(&'static str, String)> {
 }
 
 fn first(report: &RunReport) -> Option<First> {
-    let violated = [Severity::Deny, Severity::Warn]
-        .into_iter()
-        .find_map(|level| with(report, level, VerdictName::Violated).into_iter().next())?;
+    let violated = failed(report).into_iter().next()?;
     let fix = invariants::find(&violated.id)?.fix.to_owned();
     Some(First { id: violated.id.clone(), fix })
 }
 
 fn failures(report: &RunReport, histories: &[History]) -> Vec<Failure> {
-    [Severity::Deny, Severity::Warn]
-        .into_iter()
-        .flat_map(|level| with(report, level, VerdictName::Violated))
-        .map(|invariant| failure(report, invariant, histories))
-        .collect()
+    failed(report).into_iter().map(|invariant| failure(report, invariant, histories)).collect()
 }
 
 fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History]) -> Failure {
@@ -198,15 +191,13 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
     let trial = smallest
         .and_then(|evidence| report.trials.iter().find(|trial| trial.number == evidence.trial));
     let told = invariant.evidence.iter().take(TOLD);
-    let others = invariant.violations.saturating_sub(told.len() as u64);
-    let trials = counted(invariant.trials_violated.into(), "trial", "trials");
     Failure {
         id: clean(&invariant.id),
         mood: mood_of(invariant.verdict, invariant.level),
         word: mark(invariant),
         figures: figures(invariant),
         messages: told.map(|e| format!("trial {}: {}", e.trial, clean(&e.message))).collect(),
-        more: (others > 0).then(|| format!("and {} more; in {trials} altogether", grouped(others))),
+        more: others(invariant, TOLD),
         texts: invariants::find(&invariant.id).map(|i| Texts {
             fails_when: i.fails_when,
             why: i.why,
@@ -282,20 +273,6 @@ fn lost(lost: u64, of: u64) -> String {
         }
         (lost, of) => format!("{} ({:.0} %)", grouped(lost), lost as f64 / of as f64 * 100.0),
     }
-}
-
-fn unreached(report: &RunReport) -> Vec<(String, String)> {
-    let cells = report.coverage.iter();
-    cells
-        .filter_map(|cell| Some((cell, cell.reason.as_ref()?)))
-        .map(|(cell, reason)| {
-            let times = match cell.missed {
-                0 => "not reached".to_owned(),
-                missed => format!("missed {} times", grouped(missed.into())),
-            };
-            (format!("{}, {times}", cell.situation.name()), clean(reason))
-        })
-        .collect()
 }
 
 fn trial_row(trial: &TrialReport) -> TrialRow {

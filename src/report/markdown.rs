@@ -1,10 +1,9 @@
 //! The report as Markdown: for a job's summary, a comment or an issue.
 
 use crate::model::run::{InvariantReport, RunReport};
-use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::time;
-use super::phrases::{command, figures, mark, sentence, with};
+use super::phrases::{command, failed, figures, mark, others, sentence};
 use super::text::clean;
 
 /// Violations that are told of an invariant.
@@ -17,10 +16,8 @@ pub fn render(report: &RunReport) -> String {
     for note in &report.notes {
         text.push_str(&format!("\n> {}\n", escaped(note)));
     }
-    for level in [Severity::Deny, Severity::Warn] {
-        for invariant in with(report, level, VerdictName::Violated) {
-            text.push_str(&failure(invariant));
-        }
+    for invariant in failed(report) {
+        text.push_str(&failure(invariant));
     }
     text.push_str(&table(report));
     text.push_str(&format!(
@@ -45,6 +42,9 @@ fn failure(invariant: &InvariantReport) -> String {
     let mut text = format!("\n### {} {id}\n\n{what}\n\n", mark(invariant));
     for evidence in invariant.evidence.iter().take(TOLD) {
         text.push_str(&format!("- trial {}: {}\n", evidence.trial, escaped(&evidence.message)));
+    }
+    if let Some(others) = others(invariant, TOLD) {
+        text.push_str(&format!("- {others}\n"));
     }
     text.push_str(&format!("\n`shutdown-check explain {id}`\n"));
     text

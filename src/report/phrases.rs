@@ -1,7 +1,7 @@
 //! What every format for people says alike: the verdict in a sentence, an invariant's figures.
 
 use crate::invariants::{self, Counts};
-use crate::model::run::{InvariantReport, RunReport, TrialReport};
+use crate::model::run::{CoverageCell, InvariantReport, RunReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_down, percent_up};
@@ -20,6 +20,35 @@ pub(super) fn with(
 ) -> Vec<&InvariantReport> {
     let is = |i: &&InvariantReport| (i.level, i.verdict) == (level, verdict);
     report.invariants.iter().filter(is).collect()
+}
+
+/// The invariants that failed: first those that fail the run, then those that only warn.
+pub(super) fn failed(report: &RunReport) -> Vec<&InvariantReport> {
+    let [denied, warned] =
+        [Severity::Deny, Severity::Warn].map(|level| with(report, level, VerdictName::Violated));
+    [denied, warned].concat()
+}
+
+/// The trials that were missed or never tried, with the reason; nothing where all were reached.
+pub(super) fn unreached(report: &RunReport) -> impl Iterator<Item = (String, String)> {
+    let words = |cell: &CoverageCell| {
+        let reason = clean(cell.reason.as_ref()?);
+        let times = match cell.missed {
+            0 => "not reached".to_owned(),
+            1 => "missed once".to_owned(),
+            missed => format!("missed {} times", grouped(missed.into())),
+        };
+        Some((format!("{} {times}", cell.situation.name()), reason))
+    };
+    report.coverage.iter().filter_map(words)
+}
+
+/// What is said of the violations beyond the first `told`; nothing where there are no others.
+pub(super) fn others(invariant: &InvariantReport, told: usize) -> Option<String> {
+    let told = told.min(invariant.evidence.len()) as u64;
+    let others = invariant.violations.checked_sub(told).filter(|others| *others > 0)?;
+    let trials = counted(invariant.trials_violated.into(), "trial", "trials");
+    Some(format!("and {} more; in {trials} altogether", grouped(others)))
 }
 
 /// The verdict of a run in a sentence without an end.

@@ -5,7 +5,8 @@ use anstyle::Style as Ansi;
 use crate::model::run::Distribution;
 
 use super::super::numbers::{counted, grouped, time};
-use super::super::text::{clean, cut, hanging};
+use super::super::phrases::unreached;
+use super::super::text::{cut, hanging};
 use super::Page;
 
 impl Page<'_> {
@@ -51,14 +52,8 @@ impl Page<'_> {
                 text.push_str(&hanging("        ", &line, self.width));
             }
         }
-        for cell in &self.report.coverage {
-            let Some(reason) = &cell.reason else { continue };
-            let times = match cell.missed {
-                0 => "not reached".to_owned(),
-                missed => format!("missed {} times", grouped(missed.into())),
-            };
-            let line = format!("{} {times}: {}", cell.situation.name(), clean(reason));
-            text.push_str(&hanging("    ", &line, self.width));
+        for (what, why) in unreached(self.report) {
+            text.push_str(&hanging("    ", &format!("{what}: {why}"), self.width));
         }
         text
     }

@@ -5,10 +5,10 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style as Ansi};
 
 use crate::model::run::{Evidence, InvariantReport, TrialReport};
-use crate::model::verdict::{Severity, VerdictName};
+use crate::model::verdict::Severity;
 
 use super::super::numbers::{counted, grouped};
-use super::super::phrases::{counts_of, sent, with};
+use super::super::phrases::{counts_of, failed, others, sent};
 use super::super::text::{clean, hanging};
 use super::{Detail, Page, timeline};
 
@@ -18,10 +18,7 @@ const TOLD: usize = 2;
 impl Page<'_> {
     /// What failed the run first, then the warnings.
     pub(super) fn failures(&self) -> String {
-        let failed: Vec<&InvariantReport> = [Severity::Deny, Severity::Warn]
-            .into_iter()
-            .flat_map(|level| with(self.report, level, VerdictName::Violated))
-            .collect();
+        let failed = failed(self.report);
         let told = failed.iter().enumerate().map(|(at, invariant)| {
             match failed[..at].iter().find(|earlier| is_shown_alike(earlier, invariant)) {
                 Some(earlier) => self.same_failure(invariant, earlier),
@@ -66,10 +63,7 @@ impl Page<'_> {
             };
             text.push_str(&hanging("  ", &message, self.width));
         }
-        let others = invariant.violations.saturating_sub(told.min(invariant.evidence.len()) as u64);
-        if others > 0 {
-            let trials = counted(invariant.trials_violated.into(), "trial", "trials");
-            let others = format!("and {} more; in {trials} altogether", grouped(others));
+        if let Some(others) = others(invariant, told) {
             text.push_str(&hanging("  ", &others, self.width));
         }
         let explain = format!("shutdown-check explain {}", invariant.id);
