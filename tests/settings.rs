@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use shutdown_check::cli::args::{Cli, StdoutFormat, Subcommands};
+use shutdown_check::cli::args::{Cli, Subcommands};
 use shutdown_check::cli::config;
 use shutdown_check::cli::settings::{Address, Amount, JudgeSettings, Settings, Verbosity};
 use shutdown_check::invariants::CATALOGUE;
@@ -16,6 +16,7 @@ use shutdown_check::model::plan::{Arrivals, Situation};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::target::RequestTemplate;
 use shutdown_check::model::verdict::{Profile, Severity};
+use shutdown_check::report::{Format, Output};
 
 const ID: &str = "in-flight-requests-complete";
 
@@ -515,12 +516,23 @@ fn outputs_are_kept_for_the_reports() {
         .outputs
         .reports
         .iter()
-        .map(|(format, path)| format!("{format} {}", path.file_name().unwrap().display()))
+        .map(|Output { format, path }| format!("{format} {}", path.file_name().unwrap().display()))
         .collect();
     assert_eq!(reports, ["json a.json", "text -=b"]);
-    assert_eq!(settings.outputs.stdout, StdoutFormat::Json);
+    assert_eq!(settings.outputs.stdout, Format::Json);
     assert_eq!(settings.outputs.color, clap::ColorChoice::Never);
     assert_eq!(settings.outputs.reports_dir, None);
+}
+
+#[test]
+fn a_dash_is_standard_output() {
+    let settings = run("--output json=- --output markdown=x.md");
+    assert_eq!(settings.outputs.stdout, Format::Json);
+    assert_eq!(settings.outputs.reports.len(), 1, "what goes there unasked does not");
+    assert!(settings.outputs.folder(1).ends_with("x.trials"));
+    let both = run("--output json=- --format terminal").outputs;
+    assert_eq!(both.stdout, Format::Text);
+    assert_eq!(both.reports, [Output { format: Format::Json, path: "-".into() }]);
 }
 
 // ---- the file --------------------------------------------------------------------------------
@@ -692,7 +704,7 @@ fn messages_about_options() {
     insta::assert_snapshot!(error("--path / --header Host:x"), @"error: invalid value 'Host:x' for '--header <FIELD>': the harness sets Host itself: leave it out");
     insta::assert_snapshot!(error("--expect-exit 300"), @r#"error: invalid value '300' for '--expect-exit <LIST>': "300" is no exit status: use 0 to 255, or signal:TERM"#);
     insta::assert_snapshot!(error("--env X"), @"error: invalid value 'X' for '--env <KEY=VALUE>': write KEY=VALUE");
-    insta::assert_snapshot!(error("--output report.json"), @"error: invalid value 'report.json' for '--output <FORMAT=PATH>': write FORMAT=PATH, such as json=report.json");
+    insta::assert_snapshot!(error("--output report.json"), @"error: invalid value 'report.json' for '--output <FORMAT=PATH>': write FORMAT=PATH, such as json=report.json (- for standard output)");
 }
 
 #[test]

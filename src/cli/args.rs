@@ -16,7 +16,7 @@ use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
-use crate::report::Format;
+use crate::report::{Format, Output};
 
 pub mod lines;
 
@@ -335,11 +335,11 @@ pub struct AmountArgs {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Write a report, such as json=run.json (repeatable)
-    #[arg(long, value_name = "FORMAT=PATH", value_parser = values::output)]
-    pub output: Vec<(String, PathBuf)>,
-    /// What goes to standard output [default: terminal]
+    #[arg(long, value_name = "FORMAT=PATH")]
+    pub output: Vec<Output>,
+    /// What goes to standard output [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
-    pub format: Option<StdoutFormat>,
+    pub format: Option<Format>,
     /// Keep reports and histories here [default: reports]
     #[arg(long, value_name = "DIR")]
     pub reports_dir: Option<PathBuf>,
@@ -369,49 +369,13 @@ pub struct SourceArgs {
     pub no_config: bool,
 }
 
-/// What goes to standard output.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum StdoutFormat {
-    /// The report for people.
-    #[default]
-    Terminal,
-    /// The report for programs.
-    Json,
-    /// For CI servers: a test case an invariant.
-    Junit,
-    /// For people, in a job's summary or a comment.
-    Markdown,
-    /// For GitHub Actions: an annotation a violation.
-    Github,
-    /// For code scanning.
-    Sarif,
-    /// The verdict as an SVG picture.
-    Badge,
-    /// A page with the timelines of what failed.
-    Html,
-}
-
-impl From<StdoutFormat> for Format {
-    fn from(format: StdoutFormat) -> Self {
-        match format {
-            StdoutFormat::Terminal => Format::Text,
-            StdoutFormat::Json => Format::Json,
-            StdoutFormat::Junit => Format::Junit,
-            StdoutFormat::Markdown => Format::Markdown,
-            StdoutFormat::Github => Format::Github,
-            StdoutFormat::Sarif => Format::Sarif,
-            StdoutFormat::Badge => Format::Badge,
-            StdoutFormat::Html => Format::Html,
-        }
-    }
-}
-
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     /// For people.
     #[default]
-    Terminal,
+    #[value(alias = "terminal")]
+    Text,
     /// For programs.
     Json,
 }
@@ -458,8 +422,8 @@ pub struct ListArgs {
     /// What to list: invariants, situations or profiles [default: all]
     #[arg(value_enum, hide_possible_values = true)]
     pub what: Option<Listed>,
-    /// How to print it: terminal or json
-    #[arg(long, value_enum, default_value = "terminal", hide_possible_values = true)]
+    /// How to print it: text or json
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true)]
     pub format: ListFormat,
 }
 

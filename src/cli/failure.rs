@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 
 use crate::model::header::HISTORY_VERSION;
 use crate::model::signal::Signal;
-use crate::report::BadOutput;
 use crate::report::write::OutputError;
 use crate::trial::error::{Early, TrialError};
 use crate::trial::rehearsal::RehearsalError;
@@ -20,9 +19,6 @@ pub enum Failure {
     /// Wrong usage or configuration.
     #[error(transparent)]
     Usage(#[from] UsageError),
-    /// A format or path that can't be understood.
-    #[error(transparent)]
-    BadOutput(#[from] BadOutput),
     /// A report can't be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -50,11 +46,9 @@ impl Failure {
     /// The exit code, as documented.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Usage(_)
-            | Failure::BadOutput(_)
-            | Failure::Output(_)
-            | Failure::Store(_)
-            | Failure::Report(_) => UsageError::EXIT_CODE,
+            Failure::Usage(_) | Failure::Output(_) | Failure::Store(_) | Failure::Report(_) => {
+                UsageError::EXIT_CODE
+            }
             Failure::Rehearsal(RehearsalError::Trial(error)) | Failure::Trial(error) => match error
             {
                 TrialError::Harness { .. } => 5,

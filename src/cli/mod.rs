@@ -14,6 +14,7 @@ mod desk;
 pub mod environment;
 pub mod error;
 pub mod failure;
+mod format;
 pub mod guardian;
 pub mod interruption;
 pub mod judge;

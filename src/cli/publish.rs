@@ -16,10 +16,9 @@ use crate::model::verdict::Severity;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
 use crate::report::terminal::{Detail, Style, View};
 use crate::report::write::OutputFile;
-use crate::report::{Format, html};
+use crate::report::{Format, Output, html};
 use crate::trial::rehearsal::Rehearsed;
 
-use super::args::StdoutFormat;
 use super::ci;
 use super::failure::Failure;
 use super::settings::{Outputs, Settings, Verbosity};
@@ -105,7 +104,7 @@ pub fn environment() -> Environment {
 /// Every place that a report goes to, opened before there is one.
 pub struct Publication {
     files: Vec<(Format, OutputFile)>,
-    stdout: StdoutFormat,
+    stdout: Format,
     verbosity: Verbosity,
     color: ColorChoice,
     /// Where the report is that is always written, or where it was read from.
@@ -150,8 +149,8 @@ impl Publication {
     /// When one of them can't be written.
     pub fn again(outputs: &Outputs) -> Result<Self, Failure> {
         let mut files = Vec::new();
-        for (format, path) in &outputs.reports {
-            files.push((format.parse()?, OutputFile::open(path)?));
+        for Output { format, path } in &outputs.reports {
+            files.push((*format, OutputFile::open(path)?));
         }
         let Outputs { stdout, verbosity, color, .. } = *outputs;
         Ok(Self { files, stdout, verbosity, color, report: None, folder: None, is_new: true })
@@ -178,17 +177,16 @@ impl Publication {
             histories: histories.as_deref(),
         };
         let shows_histories = |format: Format| format == Format::Html;
-        let stdout = Format::from(self.stdout);
         let needs_histories =
-            self.files.iter().map(|(format, _)| *format).chain([stdout]).any(shows_histories);
+            self.files.iter().map(|(format, _)| *format).chain([self.stdout]).any(shows_histories);
         let told = if needs_histories { self.histories_of(report) } else { Vec::new() };
         let plain = View { style: Style { colour: false, ..view.style }, ..view };
         for (format, file) in self.files {
             file.commit(format.render(report, &plain, &told).as_bytes())?;
         }
-        let is_for_people = self.stdout == StdoutFormat::Terminal;
+        let is_for_people = self.stdout == Format::Text;
         let view = if is_for_people { &view } else { &plain };
-        print(&stdout.render(report, view, &told));
+        print(&self.stdout.render(report, view, &told));
         if self.is_new {
             ci::tell(report, is_for_people);
         }

@@ -2,9 +2,9 @@
 
 use crate::invariants::{self, CATALOGUE};
 use crate::plan;
-use crate::report::{catalogue, plan_text, schema};
+use crate::report::{Format, catalogue, plan_text, schema};
 
-use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf, StdoutFormat};
+use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
 use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
@@ -21,7 +21,7 @@ pub fn plan(settings: &Settings) -> u8 {
     let options = settings.plan_options(settings.seed.unwrap_or_else(draw_seed));
     let plan = plan::plan(&options, trials);
     match settings.outputs.stdout {
-        StdoutFormat::Json => print(&plan_text::json(&plan)),
+        Format::Json => print(&plan_text::json(&plan)),
         _ => print(&plan_text::table(&plan)),
     }
     0
@@ -35,10 +35,10 @@ pub fn list(args: &ListArgs) -> u8 {
             let part = what.map(|what| all[listed_name(what)].take());
             format!("{:#}\n", part.unwrap_or(all))
         }
-        (ListFormat::Terminal, None) => catalogue::list(CATALOGUE),
-        (ListFormat::Terminal, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
-        (ListFormat::Terminal, Some(Listed::Situations)) => catalogue::list_situations(),
-        (ListFormat::Terminal, Some(Listed::Profiles)) => catalogue::list_profiles(),
+        (ListFormat::Text, None) => catalogue::list(CATALOGUE),
+        (ListFormat::Text, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
+        (ListFormat::Text, Some(Listed::Situations)) => catalogue::list_situations(),
+        (ListFormat::Text, Some(Listed::Profiles)) => catalogue::list_profiles(),
     };
     print(&text);
     0

@@ -1,6 +1,5 @@
 //! How texts become values, the same on the command line, in the environment and in the file.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::invariants::{self, CATALOGUE};
@@ -203,16 +202,6 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".into()),
-    }
-}
-
-/// A report to write: `FORMAT=PATH`.
-pub(super) fn output(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((format, path)) if !format.is_empty() && !path.is_empty() => {
-            Ok((format.to_owned(), PathBuf::from(path)))
-        }
-        _ => Err("write FORMAT=PATH, such as json=report.json".into()),
     }
 }
 

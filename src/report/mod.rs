@@ -29,11 +29,12 @@ mod phrases;
 mod text;
 
 /// How a report is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
     /// For other programs; its schema is published.
     Json,
     /// For people, in a terminal or a log.
+    #[default]
     Text,
     /// For CI servers: a test case an invariant.
     Junit,
@@ -76,6 +77,11 @@ impl Format {
         }
     }
 
+    /// Another name that is understood, and not shown.
+    pub fn other_name(self) -> Option<&'static str> {
+        (self == Format::Text).then_some("terminal")
+    }
+
     /// The report in this format. `view` matters to text only, and `histories`, those of the trials
     /// that [`html::wanted`] names, to the page.
     pub fn render(
@@ -108,7 +114,7 @@ impl FromStr for Format {
     fn from_str(text: &str) -> Result<Self, BadOutput> {
         Format::ALL
             .into_iter()
-            .find(|format| format.name() == text)
+            .find(|format| format.name() == text || format.other_name() == Some(text))
             .ok_or_else(|| BadOutput::Format { text: text.to_owned() })
     }
 }
@@ -129,7 +135,7 @@ impl FromStr for Output {
             Some((format, path)) if !path.is_empty() => {
                 Ok(Output { format: format.parse()?, path: path.into() })
             }
-            _ => Err(BadOutput::NoPath { text: text.to_owned() }),
+            _ => Err(BadOutput::NoPath),
         }
     }
 }
@@ -144,11 +150,8 @@ pub enum BadOutput {
         text: String,
     },
     /// It is not of the form FORMAT=PATH.
-    #[error("{text:?} names no file: write FORMAT=PATH, such as json=report.json (- for stdout)")]
-    NoPath {
-        /// What was given.
-        text: String,
-    },
+    #[error("write FORMAT=PATH, such as json=report.json (- for standard output)")]
+    NoPath,
 }
 
 fn names() -> String {
@@ -165,7 +168,8 @@ mod tests {
         let output = Output { format: Format::Json, path: "a=b.json".into() };
         assert_eq!("json=a=b.json".parse(), Ok(output));
         let output = Output { format: Format::Text, path: "-".into() };
-        assert_eq!("text=-".parse(), Ok(output));
+        assert_eq!("text=-".parse(), Ok(output.clone()));
+        assert_eq!("terminal=-".parse(), Ok(output));
     }
 
     #[test]

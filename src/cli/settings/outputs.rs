@@ -6,18 +6,19 @@ use clap::ColorChoice;
 use serde::Serialize;
 
 use super::{first, listed};
-use crate::cli::args::{OutputArgs, StdoutFormat};
+use crate::cli::args::OutputArgs;
+use crate::report::{Format, Output};
 
 /// What is written, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Outputs {
-    /// Reports to write: the name of a format, not yet looked up, and a path.
+    /// Reports to write.
     #[serde(skip)]
-    pub reports: Vec<(String, PathBuf)>,
+    pub reports: Vec<Output>,
     /// What goes to standard output.
     #[serde(skip)]
-    pub stdout: StdoutFormat,
+    pub stdout: Format,
     /// Where reports and histories are kept, where the user says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reports_dir: Option<PathBuf>,
@@ -55,15 +56,27 @@ impl Outputs {
         dir_of_file: Option<PathBuf>,
     ) -> Self {
         let in_dir = |path: &PathBuf| dir.join(path);
-        let reports = listed(&line.output, &env.output, &[]).unwrap_or_default();
+        let asked = listed(&line.output, &env.output, &[]).unwrap_or_default();
+        let mut reports: Vec<Output> = asked
+            .into_iter()
+            .map(|Output { format, path }| {
+                let path = if is_stdout(&path) { path } else { in_dir(&path) };
+                Output { format, path }
+            })
+            .collect();
+        // What is asked for there takes the place of what goes there unasked.
+        let format = first(line.format, env.format, None).or_else(|| {
+            let place = reports.iter().position(|output| is_stdout(&output.path))?;
+            Some(reports.remove(place).format)
+        });
         let verbosity = |args: &OutputArgs| match args {
             OutputArgs { quiet: true, .. } => Some(Verbosity::Quiet),
             OutputArgs { verbose: true, .. } => Some(Verbosity::Verbose),
             _ => None,
         };
         Self {
-            reports: reports.into_iter().map(|(format, path)| (format, in_dir(&path))).collect(),
-            stdout: first(line.format, env.format, None).unwrap_or_default(),
+            reports,
+            stdout: format.unwrap_or_default(),
             reports_dir: first(
                 line.reports_dir.as_ref().map(in_dir),
                 env.reports_dir.as_ref().map(in_dir),
@@ -80,7 +93,8 @@ impl Outputs {
     /// user asked for in a file; else under `reports`.
     pub fn folder(&self, seed: u64) -> PathBuf {
         let name = seed.to_string();
-        let first_file = self.reports.iter().map(|(_, path)| path).find(|path| is_file_name(path));
+        let first_file =
+            self.reports.iter().map(|output| &output.path).find(|path| is_file_name(path));
         match (&self.reports_dir, first_file) {
             (Some(dir), _) => dir.join(name),
             (None, Some(file)) => file.with_extension("trials"),
@@ -89,7 +103,12 @@ impl Outputs {
     }
 }
 
+/// Whether the path stands for standard output.
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
 /// Whether a report that goes there is a file of its own, with room for a folder beside it.
 fn is_file_name(path: &Path) -> bool {
-    path.as_os_str() != "-" && path.file_name().is_some() && !path.starts_with("/dev")
+    !is_stdout(path) && path.file_name().is_some() && !path.starts_with("/dev")
 }
