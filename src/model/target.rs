@@ -76,6 +76,11 @@ impl Elsewhere {
 const FOLDER: &str = "{dir}";
 
 impl Target {
+    /// The unix socket that it listens on in a trial with this port.
+    pub fn socket_at(&self, port: u16) -> Option<PathBuf> {
+        Some(self.socket.as_ref()?.replace("{port}", &port.to_string()).into())
+    }
+
     /// Whether each trial needs a folder of its own: where `{dir}` stands for it somewhere.
     pub fn needs_folder(&self) -> bool {
         // Whatever it is replaced in, and nothing else.
@@ -126,13 +131,6 @@ pub struct WriteTemplates {
     pub read: RequestTemplate,
     /// The status of the answer to the reading of a key that was never written; found out.
     pub absent: Option<u16>,
-}
-
-impl Target {
-    /// The unix socket that it listens on in a trial with this port.
-    pub fn socket_at(&self, port: u16) -> Option<PathBuf> {
-        Some(self.socket.as_ref()?.replace("{port}", &port.to_string()).into())
-    }
 }
 
 /// One kind of request of the load.

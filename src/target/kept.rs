@@ -62,31 +62,25 @@ pub(super) fn command(
     command
 }
 
+impl From<Refused> for io::Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Namespace(error) | Refused::Target(error) => error,
+        }
+    }
+}
+
 impl Kept {
     /// Starts the keeper, which starts the target: the keeper, and the target's number.
-    pub(super) fn start(mut command: Command) -> Result<(Child, Self, u32), Refused> {
-        let (socket, theirs) = UnixStream::pair().map_err(Refused::Target)?;
-        command.stdin(Stdio::from(OwnedFd::from(theirs)));
-        let mut child = command.spawn().map_err(Refused::Target)?;
-        // The command keeps its copy of the other end open.
-        drop(command);
-        let first = socket.set_read_timeout(Some(SAYS_WITHIN)).and_then(|()| line(&socket));
-        let refused = match first.map(|line| line.parse()) {
-            Ok(Ok(Told::Started(pid))) => match listen(&socket) {
-                Ok(told) => return Ok((child, Self { socket, told }, pid)),
-                Err(error) => Refused::Target(error),
-            },
-            Ok(Ok(Told::NotStarted(error))) => Refused::Target(io::Error::from_raw_os_error(error)),
-            Ok(Ok(Told::NoNamespace(error))) => {
-                Refused::Namespace(io::Error::from_raw_os_error(error))
+    pub(super) fn start(command: Command) -> Result<(Child, Self, u32), Refused> {
+        let (mut child, socket, pid) = started(command)?;
+        match listen(&socket) {
+            Ok(told) => Ok((child, Self { socket, told }, pid)),
+            Err(error) => {
+                end(&mut child, socket);
+                Err(Refused::Target(error))
             }
-            Ok(_) => Refused::Target(io::Error::other("its keeper ended before it")),
-            Err(error) => Refused::Target(error),
-        };
-        drop(socket);
-        let _ = child.kill();
-        let _ = child.wait();
-        Err(refused)
+        }
     }
 
     /// Lets the keeper take the target in when it ends, now that there is a handle of it.
@@ -109,20 +103,37 @@ pub fn try_as_pid_1(program: &Path) -> io::Result<()> {
     let start = Start { port: 0, marker: "", keeper: Some(program), as_pid_1: true };
     let words = [program.display().to_string(), "--version".to_owned()];
     let mut command = command(program, &start, None, &words);
-    let (socket, theirs) = UnixStream::pair()?;
-    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.process_group(0).spawn()?;
-    drop(command);
-    let first = socket.set_read_timeout(Some(SAYS_WITHIN)).and_then(|()| line(&socket));
+    command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    let (mut child, socket, _) = started(command)?;
     drop(socket);
     let _ = child.wait();
-    match first?.parse() {
-        Ok(Told::Started(_)) => Ok(()),
-        Ok(Told::NotStarted(error) | Told::NoNamespace(error)) => {
-            Err(io::Error::from_raw_os_error(error))
-        }
-        _ => Err(io::Error::other("its keeper ended before it")),
-    }
+    Ok(())
+}
+
+/// A keeper and its target, both started: the keeper, the socket to it, and the target's number.
+fn started(mut command: Command) -> Result<(Child, UnixStream, u32), Refused> {
+    let (socket, theirs) = UnixStream::pair().map_err(Refused::Target)?;
+    command.stdin(OwnedFd::from(theirs));
+    let mut child = command.spawn().map_err(Refused::Target)?;
+    // The command keeps its copy of the other end open.
+    drop(command);
+    let first = socket.set_read_timeout(Some(SAYS_WITHIN)).and_then(|()| line(&socket));
+    let refused = match first.map(|line| line.parse()) {
+        Ok(Ok(Told::Started(pid))) => return Ok((child, socket, pid)),
+        Ok(Ok(Told::NotStarted(error))) => Refused::Target(io::Error::from_raw_os_error(error)),
+        Ok(Ok(Told::NoNamespace(error))) => Refused::Namespace(io::Error::from_raw_os_error(error)),
+        Ok(_) => Refused::Target(io::Error::other("its keeper ended before it")),
+        Err(error) => Refused::Target(error),
+    };
+    end(&mut child, socket);
+    Err(refused)
+}
+
+/// Ends a keeper that is of no use.
+fn end(child: &mut Child, socket: UnixStream) {
+    drop(socket);
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 impl Drop for Kept {
