@@ -56,6 +56,33 @@ fn a_script_whose_interpreter_is_missing() {
     user.check(&[], &["./server"]).refuses(4, &["cannot start ./server: ", "#! line"]);
 }
 
+/// A run that comes to nothing leaves nothing.
+#[test]
+fn a_target_that_is_never_tried_leaves_no_folder() {
+    let user = User::new();
+    user.run(&["--no-config", "./no-such-program"]).refuses(4, &["cannot start"]);
+    user.run(&["--no-config", "--output", "json=a/b/c.json", "--", "false"]).refuses(4, &["false"]);
+    assert_eq!(fs::read_dir(user.path("")).unwrap().count(), 0);
+    user.run(&words_for_reports()).satisfies();
+    assert_eq!(fs::read_to_string(user.path("reports/.gitignore")).unwrap(), "*\n");
+}
+
+fn words_for_reports() -> Vec<&'static str> {
+    let options = ["--no-config", "--trials", "1", "--situation", "load"];
+    [&options[..], &QUICK, &["--"], &CORRECT].concat()
+}
+
+#[test]
+fn a_command_that_is_misspelt() {
+    let user = User::new();
+    let words: [&[&str]; 2] = [&["jugde", "reports"], &["jugde", "reports", "--histories", "3"]];
+    for words in words {
+        user.run(words).refuses(2, &["did you mean judge?", "(./jugde)"]);
+    }
+    user.file("jugde", "");
+    user.run(&["--no-config", "jugde"]).refuses(4, &["cannot start jugde"]);
+}
+
 /// execvp(3) hands a file of unknown format to the shell, which then says what it thinks of it.
 #[test]
 fn a_file_that_is_no_program() {

@@ -325,6 +325,18 @@ fn a_failure_shows_its_smallest_trial() {
 }
 
 #[test]
+fn trials_that_count_for_nothing_say_why() {
+    let mut report = pass_with_a_warning();
+    let reason = "no request was read in time";
+    report.trials[0].missed = Some(reason.into());
+    let told = |report: &RunReport| render(report, &PLAIN).replace("\n           ", "");
+    assert!(told(&report).contains(&format!("1 of them not counted: {reason}\n")), "{report:#?}");
+    report.trials[1].missed = Some("the harness was late".into());
+    report.trials[2].missed = Some(reason.into());
+    assert!(told(&report).contains(&format!("3 of them not counted, 2 since {reason}\n")));
+}
+
+#[test]
 fn an_inconclusive_run_says_why_and_what_to_do() {
     insta::assert_snapshot!("inconclusive", render(&inconclusive(), &PLAIN));
 }

@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::args::RunArgs;
 use super::error::UsageError;
-use super::values::nearest;
+use super::values::near;
 
 /// What the harness's own variables begin with.
 const PREFIX: &str = "SHUTDOWN_CHECK_";
@@ -35,12 +35,12 @@ pub fn options(
         }
         let Some(arg) = known.get(setting) else {
             // Without the prefix, which would make every name look much like every other.
-            let found = nearest(setting, known.keys().map(String::as_str));
-            let nearest = found.map_or(setting, |(name, _)| name);
-            return Err(UsageError::UnknownVariable {
-                nearest: format!("{PREFIX}{nearest}"),
-                variable: name,
-            });
+            let near = near(setting, known.keys().map(String::as_str));
+            let advice = match near {
+                Some(near) => format!("did you mean {PREFIX}{near}?"),
+                None => "see `shutdown-check --help`: --trials is SHUTDOWN_CHECK_TRIALS".into(),
+            };
+            return Err(UsageError::UnknownVariable { advice, variable: name });
         };
         let unusable = |reason| UsageError::Variable { variable: name.clone(), reason };
         let Some(word) = word(arg, value).map_err(unusable)? else { continue };

@@ -25,12 +25,12 @@ pub enum UsageError {
         reason: String,
     },
     /// No setting goes by the name of a variable of the harness.
-    #[error("the variable {variable} is no setting: the nearest one is {nearest}")]
+    #[error("the variable {variable} is no setting: {advice}")]
     UnknownVariable {
         /// The variable.
         variable: String,
-        /// The nearest one.
-        nearest: String,
+        /// What may have been meant.
+        advice: String,
     },
     /// A configuration file can't be read.
     #[error("can't read {}: {reason}\n  name another one (--config), or none (--no-config)", path.display())]
@@ -89,6 +89,17 @@ pub enum UsageError {
     CommandAsTarget {
         /// The command.
         name: String,
+    },
+    /// A word that is no program, and nearly a command.
+    #[error(
+        "{word} is neither a command of shutdown-check nor a program that can be found: did you mean \
+         {command}?\n  if it is a program to check, name it by its path (./{word})"
+    )]
+    Misspelt {
+        /// The word.
+        word: String,
+        /// The nearest command.
+        command: String,
     },
     /// The target can't be started where it should be.
     #[error("can't start the target in {}: it is no directory\n  name another one (--cwd)", path.display())]

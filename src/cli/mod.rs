@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 pub mod args;
 pub mod bundled;
@@ -18,6 +19,7 @@ mod format;
 pub mod guardian;
 pub mod interruption;
 pub mod judge;
+mod misspelt;
 pub mod progress;
 pub mod publish;
 pub mod render;
@@ -32,18 +34,33 @@ mod values;
 use crate::target::keeper::{Keeping, keep};
 
 use args::{Cli, KeeperArgs, RunArgs, Subcommands};
+use error::UsageError;
 use failure::Failure;
 use settings::Settings;
 
 /// The whole program: from the command line to the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     match command(cli) {
         Ok(code) => code,
         Err(failure) => {
             complain(&failure);
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Ends the program, since its words can't be understood: options of a misspelt command would be
+/// called unknown options of the target.
+fn refuse(error: &clap::Error) -> ! {
+    let first = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
+    let here = std::env::current_dir().unwrap_or_default();
+    match first.map_or(Ok(()), |word| misspelt::check(&word, &here)) {
+        Err(misspelt) if error.kind() == ErrorKind::UnknownArgument => {
+            complain(&Failure::Usage(misspelt));
+            std::process::exit(UsageError::EXIT_CODE.into())
+        }
+        _ => error.exit(),
     }
 }
 

@@ -103,7 +103,7 @@ pub fn environment() -> Environment {
 
 /// Every place that a report goes to, opened before there is one.
 pub struct Publication {
-    files: Vec<(Format, OutputFile)>,
+    files: Opened,
     stdout: Format,
     verbosity: Verbosity,
     color: ColorChoice,
@@ -128,8 +128,8 @@ impl Publication {
     pub fn open(outputs: &Outputs, folder: &Path) -> Result<Self, Failure> {
         let mut publication = Self::again(outputs)?;
         let report = OutputFile::open(&folder.join(REPORT))?;
-        publication.files.push((Format::Json, report));
-        publication.files.push((Format::Html, OutputFile::open(&folder.join(PAGE))?));
+        publication.files.0.push((Format::Json, report));
+        publication.files.0.push((Format::Html, OutputFile::open(&folder.join(PAGE))?));
         publication.report = Some(folder.join(REPORT));
         publication.folder = Some(folder.to_owned());
         Ok(publication)
@@ -148,9 +148,9 @@ impl Publication {
     /// # Errors
     /// When one of them can't be written.
     pub fn again(outputs: &Outputs) -> Result<Self, Failure> {
-        let mut files = Vec::new();
+        let mut files = Opened::default();
         for Output { format, path } in &outputs.reports {
-            files.push((*format, OutputFile::open(path)?));
+            files.0.push((*format, OutputFile::open(path)?));
         }
         let Outputs { stdout, verbosity, color, .. } = *outputs;
         Ok(Self { files, stdout, verbosity, color, report: None, folder: None, is_new: true })
@@ -160,7 +160,7 @@ impl Publication {
     ///
     /// # Errors
     /// When one of them can't be written.
-    pub fn publish(self, report: &RunReport) -> Result<u8, Failure> {
+    pub fn publish(mut self, report: &RunReport) -> Result<u8, Failure> {
         let here = std::env::current_dir().unwrap_or_default();
         let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
         let report_path = self.report.as_deref().map(shown);
@@ -177,11 +177,16 @@ impl Publication {
             histories: histories.as_deref(),
         };
         let shows_histories = |format: Format| format == Format::Html;
-        let needs_histories =
-            self.files.iter().map(|(format, _)| *format).chain([self.stdout]).any(shows_histories);
+        let needs_histories = self
+            .files
+            .0
+            .iter()
+            .map(|(format, _)| *format)
+            .chain([self.stdout])
+            .any(shows_histories);
         let told = if needs_histories { self.histories_of(report) } else { Vec::new() };
         let plain = View { style: Style { colour: false, ..view.style }, ..view };
-        for (format, file) in self.files {
+        for (format, file) in std::mem::take(&mut self.files.0) {
             file.commit(format.render(report, &plain, &told).as_bytes())?;
         }
         let is_for_people = self.stdout == Format::Text;
@@ -201,6 +206,18 @@ impl Publication {
         let beside = self.report.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
         let paths = html::wanted(report).into_iter().filter_map(|trial| trial.history.as_ref());
         paths.filter_map(|path| store::read(&beside.join(path)).ok()).collect()
+    }
+}
+
+/// Files that are open for their reports.
+#[derive(Default)]
+struct Opened(Vec<(Format, OutputFile)>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // Each takes the folders with it that were made for it, once nothing is in them any more: the
+        // first one made those of the others.
+        while self.0.pop().is_some() {}
     }
 }
 

@@ -13,6 +13,7 @@ use super::args::{AmountArgs, RunArgs, SourceArgs, Subcommands};
 use super::config::{self, ConfigFile};
 use super::environment;
 use super::error::UsageError;
+use super::misspelt;
 use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
 use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
@@ -380,7 +381,10 @@ impl Layers<'_> {
             Some(program) if Subcommands::has_subcommand(program) => {
                 return Err(UsageError::CommandAsTarget { name: program.clone() });
             }
-            Some(program) => [program].into_iter().chain(&self.line.args).cloned().collect(),
+            Some(program) => {
+                misspelt::check(program, self.dir)?;
+                [program].into_iter().chain(&self.line.args).cloned().collect()
+            }
             None => self.file.target.clone(),
         })
     }

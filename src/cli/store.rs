@@ -12,6 +12,8 @@ use crate::model::history::{History, Malformed};
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+    /// The file that keeps it out of the user's repository, where nothing else lies beside it.
+    ignore: Option<PathBuf>,
 }
 
 /// A history could not be kept or read.
@@ -50,9 +52,8 @@ impl Store {
     /// # Errors
     /// When it can't be written.
     pub fn create(folder: PathBuf) -> Result<Self, StoreError> {
-        let store = Self { folder };
+        let store = Self { ignore: ignore_in_new_reports(&folder), folder };
         let fail = |reason| StoreError::Write { path: store.folder.clone(), reason };
-        ignore_new_reports(&store.folder);
         fs::create_dir_all(&store.folder).map_err(fail)?;
         for path in files_of_a_run(&store.folder).map_err(fail)? {
             fs::remove_file(path).map_err(fail)?;
@@ -99,17 +100,21 @@ impl Store {
         write_history(&mut out, header, events).map_err(fail)?;
         let temporary = out.into_inner().map_err(|error| fail(error.into_error()))?;
         temporary.persist(&path).map_err(|error| fail(error.error))?;
+        // Only now: a run that comes to nothing leaves nothing.
+        if let Some(ignore) = self.ignore.as_ref().filter(|ignore| !ignore.exists()) {
+            // Where that can't be, nothing is lost.
+            let _ = fs::write(ignore, "*\n");
+        }
         Ok(path)
     }
 }
 
-/// Keeps the default folder, where it is new, out of the user's repository, as cargo does with its
-/// target folder. Where that can't be, nothing is lost.
-fn ignore_new_reports(folder: &Path) {
-    let Some(reports) = folder.parent() else { return };
-    if reports.ends_with("reports") && !reports.exists() && fs::create_dir_all(reports).is_ok() {
-        let _ = fs::write(reports.join(".gitignore"), "*\n");
-    }
+/// The `.gitignore` for the default folder, where it is new, as cargo has one in its target folder.
+fn ignore_in_new_reports(folder: &Path) -> Option<PathBuf> {
+    let reports = folder.parent().filter(|reports| reports.ends_with("reports"))?;
+    let mut others = fs::read_dir(reports).into_iter().flatten().flatten();
+    let is_new = others.all(|entry| entry.path() == folder);
+    is_new.then(|| reports.join(".gitignore"))
 }
 
 /// The name of a trial's file.

@@ -10,6 +10,9 @@ use crate::model::signal::Signal;
 /// The longest time that can be asked for: later instants are of no use to anybody.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Words that are less alike (Jaro-Winkler, from 0 to 1) are not taken for each other.
+const LIKENESS: f64 = 0.8;
+
 /// A length of time: `30s`, `500ms`, `1m 30s`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
@@ -90,20 +93,17 @@ pub(super) fn advice<'k>(
     known: impl IntoIterator<Item = &'k str>,
     listed_by: &str,
 ) -> String {
-    match nearest(word, known) {
-        Some((nearest, likeness)) if likeness > 0.78 => format!("did you mean {nearest:?}?"),
-        Some((nearest, _)) => format!("the nearest is {nearest:?}: see `{listed_by}`"),
+    match near(word, known) {
+        Some(near) => format!("did you mean {near:?}?"),
         None => format!("see `{listed_by}`"),
     }
 }
 
-/// The known word that is most like this one, and how like it is, from 0 to 1.
-pub(super) fn nearest<'k>(
-    word: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<(&'k str, f64)> {
+/// The known word that is most like this one, where one is so much like it that it may be meant.
+pub(super) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let likened = known.into_iter().map(|known| (known, strsim::jaro_winkler(word, known)));
-    likened.max_by(|(_, a), (_, b)| a.total_cmp(b))
+    let (nearest, likeness) = likened.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (likeness > LIKENESS).then_some(nearest)
 }
 
 /// Requests a second.

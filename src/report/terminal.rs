@@ -1,6 +1,6 @@
 //! The report for people: the table of invariants, each failure with a timeline, the verdict.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anstyle::{AnsiColor, Style as Ansi};
 
@@ -122,19 +122,17 @@ impl Page<'_> {
         let situations: BTreeSet<_> = report.trials.iter().map(|trial| trial.situation).collect();
         let number = grouped(report.trials.len() as u64);
         let is_worker = report.profile == Profile::Worker;
-        let not_counted = report.trials.iter().filter(|trial| trial.missed.is_some()).count();
-        let not_counted = (not_counted > 0).then(|| format!("{not_counted} of them not counted"));
         let trials = [
             Some(match is_run {
                 true => format!("{number} in {}", time(report.duration_ms)),
                 false => number,
             }),
-            not_counted,
             Some(counted(situations.len() as u64, "situation", "situations")),
             (!report.trials.is_empty() && !is_worker).then(|| match report.levels {
                 Levels::Kernel => "levels from the kernel".into(),
                 Levels::Inferred => "levels inferred from time".into(),
             }),
+            self.not_counted(),
         ];
         let trials: Vec<String> = trials.into_iter().flatten().collect();
         [
@@ -145,6 +143,21 @@ impl Page<'_> {
             "\n".into(),
         ]
         .concat()
+    }
+
+    /// How many trials count for nothing, and why, or why most of them do.
+    fn not_counted(&self) -> Option<String> {
+        let mut reasons: BTreeMap<&str, u32> = BTreeMap::new();
+        for reason in self.report.trials.iter().filter_map(|trial| trial.missed.as_deref()) {
+            *reasons.entry(reason).or_default() += 1;
+        }
+        let all: u32 = reasons.values().sum();
+        let (reason, times) = reasons.into_iter().max_by_key(|(_, times)| *times)?;
+        let reason = clean(reason);
+        Some(match times == all {
+            true => format!("{all} of them not counted: {reason}"),
+            false => format!("{all} of them not counted, {times} since {reason}"),
+        })
     }
 
     /// What was asked, and what a quiet target answers.
