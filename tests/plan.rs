@@ -156,11 +156,11 @@ fn moments_of_the_start_and_of_later_signals_are_in_the_plan() {
     insta::assert_debug_snapshot!(drawn, @r#"
     [
         "second-signal: reached, again +100 ms",
-        "startup: handler +0.06 ms",
+        "startup: handler +0.057 ms",
         "startup: start 5.2 %",
         "second-signal: reached",
         "second-signal: reached, again +100 ms",
-        "startup: listening +0.04 ms",
+        "startup: listening +0.038 ms",
         "startup: ready -0.07 ms",
         "second-signal: reached",
     ]

@@ -54,12 +54,8 @@ pub(super) fn signal(text: &str) -> Result<Signal, String> {
 
 /// Who gets the signal.
 pub(super) fn signal_to(text: &str) -> Result<SignalTo, String> {
-    match text {
-        "leader" => Ok(SignalTo::Leader),
-        "listener" => Ok(SignalTo::Listener),
-        "group" => Ok(SignalTo::Group),
-        _ => Err(format!("{text:?} gets no signal: use leader, listener or group")),
-    }
+    let known = SignalTo::ALL.into_iter().find(|whom| whom.name() == text);
+    known.ok_or_else(|| format!("{text:?} gets no signal: use leader, listener or group"))
 }
 
 /// What a second signal means.

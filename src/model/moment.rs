@@ -93,6 +93,10 @@ pub enum JobLandmark {
 }
 
 impl JobLandmark {
+    /// Every landmark, in the order of a job's life.
+    pub const ALL: [JobLandmark; 4] =
+        [JobLandmark::Submitted, JobLandmark::Started, JobLandmark::HalfWay, JobLandmark::Ending];
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -354,3 +354,17 @@ pub enum SignalTo {
     /// Every process of the target's process group.
     Group,
 }
+
+impl SignalTo {
+    /// Everybody who may get one.
+    pub const ALL: [SignalTo; 3] = [SignalTo::Leader, SignalTo::Listener, SignalTo::Group];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            SignalTo::Leader => "leader",
+            SignalTo::Listener => "listener",
+            SignalTo::Group => "group",
+        }
+    }
+}

@@ -1,6 +1,5 @@
 //! When a signal comes that meets a target which is not ready yet.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -68,20 +67,15 @@ impl StartMoment {
     }
 }
 
-impl fmt::Display for StartMoment {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartMoment::Within { permille } => {
-                write!(f, "start {:.1} %", f64::from(*permille) / 10.0)
-            }
-            StartMoment::Near { landmark, offset_us } => {
-                write!(f, "{} {:+.2} ms", landmark.name(), *offset_us as f64 / 1e3)
-            }
-        }
-    }
-}
-
 impl StartLandmark {
+    /// Every landmark, in the order of a start.
+    pub const ALL: [StartLandmark; 4] = [
+        StartLandmark::Spawned,
+        StartLandmark::Handler,
+        StartLandmark::Listening,
+        StartLandmark::Ready,
+    ];
+
     /// Its name in reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,217 @@
+//! A failure that was looked at again: how often it comes back, and the least that still shows it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Trial;
+use super::run::{Evidence, TrialReport};
+use super::statistics::{fisher_exact, rate_bounds_95};
+
+/// With less than this probability, a failure that is still there would have stayed away.
+const UNNOTICED: f64 = 0.05;
+/// A rate that is this improbable to be the same by chance is called lower.
+const CHANCE: f64 = 0.05;
+
+/// How often a trial failed, of the runs that could show it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rate {
+    /// Runs that violated the invariant.
+    pub failed: u32,
+    /// All runs whose situation was there, in which the harness was in time.
+    pub runs: u32,
+}
+
+impl Rate {
+    /// With one more run.
+    pub fn and(self, failed: bool) -> Self {
+        Self { failed: self.failed + u32::from(failed), runs: self.runs + 1 }
+    }
+
+    /// Of both together.
+    pub fn with(self, other: Self) -> Self {
+        Self { failed: self.failed + other.failed, runs: self.runs + other.runs }
+    }
+
+    /// The fraction that failed; 0 where nothing was run.
+    pub fn fraction(self) -> f64 {
+        if self.runs == 0 { 0.0 } else { f64::from(self.failed) / f64::from(self.runs) }
+    }
+
+    /// The interval that holds the true rate with 95 % confidence (Clopper and Pearson, 1934).
+    pub fn bounds_95(self) -> Option<(f64, f64)> {
+        rate_bounds_95(self.failed.into(), self.runs.into())
+    }
+
+    /// How many runs without a failure are needed to say that it is gone: so many that, at this
+    /// rate, a failure that is still there would stay away in less than 5 % of such series. Where
+    /// all runs failed, one more that did not is thought of; where none did, one more of each.
+    pub fn runs_to_tell(self) -> u32 {
+        let rate = match self {
+            Self { failed: 0, runs } => 1.0 / (f64::from(runs) + 2.0),
+            Self { failed, runs } if failed >= runs => f64::from(failed) / (f64::from(runs) + 1.0),
+            _ => self.fraction(),
+        };
+        // The least n with (1 - rate)^n < 0.05; a float beyond u32 saturates.
+        ((UNNOTICED.ln() / (1.0 - rate).ln()).floor() as u32).saturating_add(1)
+    }
+
+    /// Whether this rate is lower than another, and not just by chance (Fisher's exact test).
+    pub fn is_lower_than(self, other: Self) -> bool {
+        let pair = |rate: Self| (u64::from(rate.failed), u64::from(rate.runs));
+        self.fraction() < other.fraction() && fisher_exact(pair(self), pair(other)) < CHANCE
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let runs = if self.runs == 1 { "run" } else { "runs" };
+        write!(f, "{} of {} {runs}", self.failed, self.runs)
+    }
+}
+
+/// The text is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no rate: write it as '9 of 10 runs'")]
+pub struct BadRate(String);
+
+impl FromStr for Rate {
+    type Err = BadRate;
+    fn from_str(text: &str) -> Result<Self, BadRate> {
+        let parsed = || {
+            let text = text.trim();
+            let bare = text.strip_suffix(" runs").or_else(|| text.strip_suffix(" run"))?;
+            let (failed, runs) = bare.split_once(" of ")?;
+            let rate = Self { failed: failed.parse().ok()?, runs: runs.parse().ok()? };
+            (rate.failed <= rate.runs).then_some(rate)
+        };
+        parsed().ok_or_else(|| BadRate(text.to_owned()))
+    }
+}
+
+/// What was found out about one violated invariant after the search: its trials count for no rate
+/// of the run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Reproduction {
+    /// The invariant.
+    pub invariant: String,
+    /// The trial of the run that was looked at again: the smallest that showed it.
+    pub found_in: u32,
+    /// How often that very trial failed when it was run again, the first time left out.
+    pub first: Rate,
+    /// The least that still shows it, as far as was looked.
+    pub trial: Trial,
+    /// How often that failed, measured when it was found.
+    pub rate: Rate,
+    /// What was taken away, in words, in order.
+    pub steps: Vec<String>,
+    /// Why no more was tried, where something was left to try.
+    #[serde(default)]
+    pub stopped: Option<String>,
+    /// A run of it that failed.
+    #[serde(default)]
+    pub shown: Option<TrialReport>,
+    /// What happened there.
+    #[serde(default)]
+    pub evidence: Option<Evidence>,
+    /// The entry of the regressions file that says all this.
+    pub entry: String,
+    /// The regressions file that it was written to.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// The command that shows it again.
+    #[serde(default)]
+    pub again: Option<String>,
+}
+
+/// What became of a failure that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// So many runs held that the failure would have been seen.
+    Fixed,
+    /// It was seen again.
+    StillFails,
+    /// It was not seen, and too few runs could have shown it.
+    NotShown,
+}
+
+/// A known failure, run again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Replayed {
+    /// The invariant.
+    pub invariant: String,
+    /// What was run, under the number of its first run.
+    pub trial: Trial,
+    /// How often it had failed when it was recorded.
+    pub recorded: Rate,
+    /// How often it failed now.
+    pub now: Rate,
+    /// What that shows.
+    pub standing: Standing,
+    /// Why it could not be shown.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+impl Replayed {
+    /// What the runs show of a failure that came at the recorded rate.
+    pub fn standing(recorded: Rate, now: Rate) -> Standing {
+        match now {
+            Rate { failed: 1.., .. } => Standing::StillFails,
+            Rate { runs, .. } if runs >= recorded.runs_to_tell() => Standing::Fixed,
+            _ => Standing::NotShown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(failed: u32, runs: u32) -> Rate {
+        Rate { failed, runs }
+    }
+
+    #[test]
+    fn the_rarer_a_failure_is_the_more_runs_it_takes_to_miss_it() {
+        assert_eq!(rate(1, 2).runs_to_tell(), 5, "0.5^5 = 3 %");
+        assert_eq!(rate(9, 10).runs_to_tell(), 2, "0.1^2 = 1 %");
+        assert_eq!(rate(1, 10).runs_to_tell(), 29, "0.9^29 = 4.7 %");
+        assert_eq!(rate(5, 5).runs_to_tell(), 2, "taken for 5 of 6");
+        assert_eq!(rate(0, 10).runs_to_tell(), 35, "taken for 1 of 12");
+        assert_eq!(rate(0, 0).runs_to_tell(), 5, "taken for 1 of 2");
+        for (failed, runs) in [(1, 2), (9, 10), (1, 10), (3, 7)] {
+            let (tell, rate) = (rate(failed, runs).runs_to_tell(), rate(failed, runs).fraction());
+            assert!((1.0 - rate).powi(tell as i32) < 0.05);
+            assert!((1.0 - rate).powi(tell as i32 - 1) >= 0.05);
+        }
+    }
+
+    #[test]
+    fn nothing_is_fixed_by_too_few_runs() {
+        assert_eq!(Replayed::standing(rate(9, 10), rate(0, 1)), Standing::NotShown);
+        assert_eq!(Replayed::standing(rate(9, 10), rate(0, 2)), Standing::Fixed);
+        assert_eq!(Replayed::standing(rate(9, 10), rate(1, 9)), Standing::StillFails);
+        assert_eq!(Replayed::standing(rate(9, 10), rate(0, 0)), Standing::NotShown);
+    }
+
+    #[test]
+    fn a_rate_is_lower_only_if_chance_does_not_explain_it() {
+        assert!(!rate(8, 10).is_lower_than(rate(5, 5)));
+        assert!(rate(2, 10).is_lower_than(rate(5, 5)));
+        assert!(!rate(5, 5).is_lower_than(rate(1, 5)));
+    }
+
+    #[test]
+    fn rates_are_read_as_they_are_written() {
+        for it in [rate(9, 10), rate(1, 1), rate(0, 20)] {
+            assert_eq!(it.to_string().parse(), Ok(it));
+        }
+        for text in ["", "9/10", "11 of 10 runs", "a of b runs"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+}
