@@ -732,7 +732,7 @@ fn messages_about_settings() {
     --situation with connections: a worker has no listener that this could be about
       leave it out, or use another profile than worker
     ");
-    insta::assert_snapshot!(error("--ready-line ("), @r#"can't look for --ready-line: "(" is no regular expression: error: unclosed group"#);
+    insta::assert_snapshot!(error("--ready-line ("), @r#"error: invalid value '(' for '--ready-line <REGEX>': "(" is no regular expression: unclosed group"#);
     insta::assert_snapshot!(error("--url http://127.0.0.1:99999/"), @r#"can't use the URL "http://127.0.0.1:99999/": "99999" is no port: use 1 to 65535, or {port}"#);
     insta::assert_snapshot!(error("--url http://127.0.0.1:80 --ready-url http://[::1]:80/r"), @r#"can't use the URL "http://[::1]:80/r": readiness is asked for where the target listens: give a path alone"#);
     insta::assert_snapshot!(error("--port 80 --ready-url http://127.0.0.1:81/r"), @r#"can't use the URL "http://127.0.0.1:81/r": readiness is asked for where the target listens: give a path alone"#);
@@ -793,13 +793,13 @@ fn messages_about_lines() {
     can't tell jobs by their start alone
       name their finish, too: --job-finish
     ");
-    insta::assert_snapshot!(error("--job-start started --job-finish (?P<id>.)"), @r#"can't look for jobs (--job-start, --job-finish): "started" has no group named id: write (?P<id>…) around the part that names the job"#);
-    insta::assert_snapshot!(error("--last-words ("), @r#"can't look for the lines of --last-words: "(" is no regular expression: error: unclosed group"#);
-    insta::assert_snapshot!(error("--job-refused refused"), @r#"can't look for jobs (--job-start, --job-finish): "refused" has no group named id: write (?P<id>…) around the part that names the job"#);
+    insta::assert_snapshot!(error("--job-start started --job-finish (?P<id>.)"), @r#"error: invalid value 'started' for '--job-start <REGEX>': "started" has no group named id: write (?P<id>…) around the part that names the job"#);
+    insta::assert_snapshot!(error("--last-words ("), @r#"error: invalid value '(' for '--last-words <REGEX>': "(" is no regular expression: unclosed group"#);
+    insta::assert_snapshot!(error("--job-refused refused"), @r#"error: invalid value 'refused' for '--job-refused <REGEX>': "refused" has no group named id: write (?P<id>…) around the part that names the job"#);
     insta::assert_snapshot!(error("--job-url jobs"), @r#"error: invalid value 'jobs' for '--job-url <URL>': "jobs" is no page: use /jobs for one of the target's, or http://…"#);
     insta::assert_snapshot!(error("--job-url https://127.0.0.1/jobs"), @r#"error: invalid value 'https://127.0.0.1/jobs' for '--job-url <URL>': "https://127.0.0.1/jobs" is no page: use /jobs for one of the target's, or http://…"#);
     insta::assert_snapshot!(error("--job-submit jobs"), @r#"error: invalid value 'jobs' for '--job-submit <REQUEST>': "jobs" is no path: begin it with /, as in /orders or 'POST /orders'"#);
-    insta::assert_snapshot!(error("--job-start ( --job-finish (?P<id>.)"), @r#"can't look for jobs (--job-start, --job-finish): "(" is no regular expression: error: unclosed group"#);
+    insta::assert_snapshot!(error("--job-start ( --job-finish (?P<id>.)"), @r#"error: invalid value '(' for '--job-start <REGEX>': "(" is no regular expression: unclosed group"#);
 }
 
 #[test]
@@ -858,5 +858,7 @@ fn messages_about_the_file() {
     insta::assert_snapshot!(file_error("[[request]]\npath = '/'\nexpect = 20"), @"DIR/shutdown-check.toml:3: expected a status code from 100 to 599, found 20");
     insta::assert_snapshot!(file_error("env = { A = 1 }"), @"DIR/shutdown-check.toml:1: env: expected a string, found integer `1`");
     insta::assert_snapshot!(file_error("target == 'x'"), @"DIR/shutdown-check.toml:1: target: extra `=`, expected nothing");
+    insta::assert_snapshot!(file_error("[jobs]\nfinish = 'done'"), @r#"DIR/shutdown-check.toml:2: finish: "done" has no group named id: write (?P<id>…) around the part that names the job"#);
+    insta::assert_snapshot!(file_error("access-log = [\n'ok',\n'[']"), @r#"DIR/shutdown-check.toml:3: "[" is no regular expression: unclosed character class"#);
     insta::assert_snapshot!(file_error("deadline = '1s'\ndeadline = '2s'"), @"DIR/shutdown-check.toml:2: deadline: duplicate key");
 }

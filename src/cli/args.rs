@@ -142,7 +142,7 @@ pub struct StartArgs {
     #[arg(long, value_name = "URL")]
     pub ready_url: Option<String>,
     /// A line that it writes when it is ready
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::pattern)]
     pub ready_line: Option<String>,
     /// A file that it makes when it is ready
     #[arg(long, value_name = "FILE")]
@@ -250,10 +250,11 @@ pub struct ExpectArgs {
     #[arg(long, value_name = "MEANING", value_parser = values::second_signal)]
     pub second_signal: Option<SecondSignal>,
     /// Lines that say that a job has started.
-    #[arg(long, value_name = "REGEX", help = r"A job's start: 'job (?P<id>\S+) began'")]
+    #[arg(long, value_name = "REGEX", value_parser = values::job_pattern)]
+    #[arg(help = r"A job's start: 'job (?P<id>\S+) began'")]
     pub job_start: Vec<String>,
     /// A job's finish (both repeatable)
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::job_pattern)]
     pub job_finish: Vec<String>,
     /// Other lines.
     #[command(flatten)]

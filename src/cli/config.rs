@@ -48,6 +48,8 @@ pub struct ConfigFile {
     pub ready_url: Option<String>,
     /// A line that it writes when it is ready, as a regular expression; besides its first answer, if
     /// it listens.
+    #[serde(deserialize_with = "texts::pattern")]
+    #[schemars(with = "Option<String>")]
     pub ready_line: Option<String>,
     /// A file that it makes when it is ready, relative to its directory.
     pub ready_file: Option<String>,
@@ -210,19 +212,19 @@ pub struct WriteEntry {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct JobsTable {
     /// Lines that say that a job has started.
-    #[serde(deserialize_with = "texts::patterns")]
+    #[serde(deserialize_with = "texts::job_patterns")]
     #[schemars(with = "OneOrMany<String>")]
     pub start: Vec<String>,
     /// Lines that say that a job has finished.
-    #[serde(deserialize_with = "texts::patterns")]
+    #[serde(deserialize_with = "texts::job_patterns")]
     #[schemars(with = "OneOrMany<String>")]
     pub finish: Vec<String>,
     /// Lines that say that a job was handed over to somebody who will finish it.
-    #[serde(deserialize_with = "texts::patterns")]
+    #[serde(deserialize_with = "texts::job_patterns")]
     #[schemars(with = "OneOrMany<String>")]
     pub handed_over: Vec<String>,
     /// Lines that say that a job which was submitted was refused.
-    #[serde(deserialize_with = "texts::patterns")]
+    #[serde(deserialize_with = "texts::job_patterns")]
     #[schemars(with = "OneOrMany<String>")]
     pub refused: Vec<String>,
     /// A file that has such lines, besides the output; `{port}` becomes the port of a trial.

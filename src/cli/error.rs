@@ -107,20 +107,6 @@ pub enum UsageError {
         /// What was named.
         path: PathBuf,
     },
-    /// A pattern for the lines of jobs can't be used.
-    #[error("can't look for jobs (--job-start, --job-finish): {0}")]
-    JobPattern(#[from] crate::model::ledger::BadPattern),
-    /// A pattern for other lines can't be used.
-    #[error("can't look for the lines of {option}: {reason}")]
-    Pattern {
-        /// The option.
-        option: &'static str,
-        /// What is wrong with it.
-        reason: crate::model::ledger::BadPattern,
-    },
-    /// The pattern of the line that says that the target is ready can't be used.
-    #[error("can't look for --ready-line: {0}")]
-    ReadyLine(crate::model::ledger::BadPattern),
     /// A target without a listener, and something that takes one.
     #[error(
         "{option}: a worker has no listener that this could be about\n  \

@@ -140,7 +140,7 @@ fn subject(settings: &Settings, run_id: String) -> Result<Subject, Failure> {
     let mut contract = settings.contract(Vec::new());
     contract.has_readiness = target.ready_path.is_some();
     let mut subject =
-        Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(UsageError::from)?;
+        Subject::new(target, contract, run_id, Arc::new(guardian)).map_err(TrialError::from)?;
     subject.keeper = Some(std::env::current_exe().map_err(internal("find its own program"))?);
     subject.as_pid_1 = settings.as_pid_1;
     subject.running = running;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::invariants::{self, CATALOGUE};
-use crate::model::contract::SecondSignal;
+use crate::model::contract::{JobPatterns, SecondSignal};
+use crate::model::ledger::{JobLines, line_pattern};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 
@@ -100,6 +101,17 @@ pub(super) fn near<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> 
     let likened = known.into_iter().map(|known| (known, strsim::jaro_winkler(word, known)));
     let (nearest, likeness) = likened.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
     (likeness > LIKENESS).then_some(nearest)
+}
+
+/// A regular expression for lines.
+pub(super) fn pattern(text: &str) -> Result<String, String> {
+    line_pattern(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A regular expression for lines that name a job.
+pub(super) fn job_pattern(text: &str) -> Result<String, String> {
+    let patterns = JobPatterns { start: vec![text.to_owned()], ..JobPatterns::default() };
+    JobLines::new(&patterns).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// Requests a second.

@@ -190,7 +190,11 @@ pub fn kind(id: &str) -> &str {
 pub fn line_pattern(pattern: &str) -> Result<Regex, BadPattern> {
     Regex::new(pattern).map_err(|error| BadPattern::Syntax {
         pattern: pattern.to_owned(),
-        reason: error.to_string().lines().last().unwrap_or_default().trim().to_owned(),
+        reason: {
+            let text = error.to_string();
+            let last = text.lines().last().unwrap_or_default().trim();
+            last.trim_start_matches("error: ").to_owned()
+        },
     })
 }
 

@@ -28,15 +28,15 @@ pub struct SourceOfLinesArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct LinePatternArgs {
     /// A job is handed over, which is an end too (repeatable)
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::job_pattern)]
     pub job_handed_over: Vec<String>,
     /// A job is refused, and so is none (repeatable)
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::job_pattern)]
     pub job_refused: Vec<String>,
     /// It writes this line after the signal (repeatable)
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::pattern)]
     pub last_words: Vec<String>,
     /// It writes such a line for each request (repeatable)
-    #[arg(long, value_name = "REGEX")]
+    #[arg(long, value_name = "REGEX", value_parser = values::pattern)]
     pub access_log: Vec<String>,
 }

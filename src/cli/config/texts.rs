@@ -88,8 +88,16 @@ pub(super) fn exits<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<ExpectedEx
     many(from, r#"an exit status, "signal:TERM", or an array of them"#, str::parse)
 }
 
+pub(super) fn pattern<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    required(from, "a regular expression", values::pattern).map(Some)
+}
+
 pub(super) fn patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    many(from, "a regular expression, or an array of them", |text| Ok(text.to_owned()))
+    many(from, "a regular expression, or an array of them", values::pattern)
+}
+
+pub(super) fn job_patterns<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    many(from, "a regular expression, or an array of them", values::job_pattern)
 }
 
 pub(super) fn files<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

@@ -120,8 +120,8 @@ impl Layers<'_> {
             expect_exit: listed(&line.expect_exit, &env.expect_exit, &[]),
             second_signal: first(line.second_signal, env.second_signal, None),
             jobs: jobs.declared.then_some(jobs),
-            last_words: named(layers.last_words()?),
-            access_log: named(layers.access_log()?),
+            last_words: named(layers.last_words()),
+            access_log: named(layers.access_log()),
         })
     }
 }

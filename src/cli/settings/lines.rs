@@ -6,8 +6,7 @@ use super::{Layers, Settings, first, listed};
 use crate::cli::error::UsageError;
 use crate::cli::values::{JobUrl, PathSpec};
 use crate::model::contract::JobPatterns;
-use crate::model::ledger::JobLines;
-use crate::model::log::{LogLines, LogPatterns};
+use crate::model::log::LogPatterns;
 use crate::model::target::{Elsewhere, RequestTemplate};
 
 impl Settings {
@@ -61,9 +60,7 @@ impl Layers<'_> {
         let declared = start.is_some() || patterns != JobPatterns::default();
         let start = start.unwrap_or(usual.start);
         let finish = finish.unwrap_or(usual.finish);
-        let patterns = JobPatterns { start, finish, declared, ..patterns };
-        JobLines::new(&patterns)?;
-        Ok(patterns)
+        Ok(JobPatterns { start, finish, declared, ..patterns })
     }
 
     pub(super) fn job_submit(&self) -> Option<RequestTemplate> {
@@ -76,24 +73,14 @@ impl Layers<'_> {
         })
     }
 
-    pub(super) fn last_words(&self) -> Result<Vec<String>, UsageError> {
+    pub(super) fn last_words(&self) -> Vec<String> {
         let (line, env) = (&self.line.expect.lines, &self.env.expect.lines);
-        let last_words = listed(&line.last_words, &env.last_words, &self.file.last_words);
-        let last_words = last_words.unwrap_or_default();
-        let patterns = LogPatterns { last_words, ..LogPatterns::default() };
-        let bad = |reason| UsageError::Pattern { option: "--last-words", reason };
-        LogLines::new(&patterns).map_err(bad)?;
-        Ok(patterns.last_words)
+        listed(&line.last_words, &env.last_words, &self.file.last_words).unwrap_or_default()
     }
 
-    pub(super) fn access_log(&self) -> Result<Vec<String>, UsageError> {
+    pub(super) fn access_log(&self) -> Vec<String> {
         let (line, env) = (&self.line.expect.lines, &self.env.expect.lines);
-        let access_log = listed(&line.access_log, &env.access_log, &self.file.access_log);
-        let access_log = access_log.unwrap_or_default();
-        let patterns = LogPatterns { access_log, ..LogPatterns::default() };
-        let bad = |reason| UsageError::Pattern { option: "--access-log", reason };
-        LogLines::new(&patterns).map_err(bad)?;
-        Ok(patterns.access_log)
+        listed(&line.access_log, &env.access_log, &self.file.access_log).unwrap_or_default()
     }
 
     pub(super) fn log_file(&self) -> Option<String> {

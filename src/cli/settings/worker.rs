@@ -3,7 +3,6 @@
 
 use super::{Layers, Settings, first, listed};
 use crate::cli::error::UsageError;
-use crate::model::ledger::line_pattern;
 use crate::model::verdict::Profile;
 
 /// Whether the settings of a worker are such as a target without a listener can have.
@@ -32,16 +31,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), UsageError> {
 
 impl Layers<'_> {
     /// The line by which the target says that it is ready.
-    pub(super) fn ready_line(&self) -> Result<Option<String>, UsageError> {
-        let pattern = first(
-            self.line.start.ready_line.clone(),
-            self.env.start.ready_line.clone(),
-            self.file.ready_line.clone(),
-        );
-        if let Some(Err(error)) = pattern.as_deref().map(line_pattern) {
-            return Err(UsageError::ReadyLine(error));
-        }
-        Ok(pattern)
+    pub(super) fn ready_line(&self) -> Option<String> {
+        let [line, env] = [self.line, self.env].map(|args| args.start.ready_line.clone());
+        first(line, env, self.file.ready_line.clone())
     }
 
     /// The file by which it says so.
