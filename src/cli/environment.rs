@@ -11,6 +11,7 @@ use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
 use super::args::RunArgs;
 use super::error::UsageError;
+use super::refusal::without_secrets;
 use super::values::near;
 
 /// What the harness's own variables begin with.
@@ -74,7 +75,7 @@ fn word(arg: &Arg, value: OsString) -> Result<Option<OsString>, String> {
 fn parse(command: &Command, words: impl IntoIterator<Item = OsString>) -> Result<RunArgs, String> {
     let matches = command.clone().try_get_matches_from(words);
     matches.and_then(|matches| RunArgs::from_arg_matches(&matches)).map_err(|error| {
-        let text = error.to_string();
+        let text = without_secrets(error).to_string();
         let first = text.lines().next().unwrap_or_default();
         first.trim_start_matches("error: ").to_owned()
     })

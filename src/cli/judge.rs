@@ -32,7 +32,7 @@ pub fn judge(args: &JudgeArgs) -> Result<u8, Failure> {
             judged.add(&settings, &severities, &file)?;
         }
     }
-    publication.publish(&judged.report(&settings, severities))
+    publication.publish(judged.report(&settings, severities))
 }
 
 /// What the histories have shown so far.

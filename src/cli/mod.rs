@@ -5,7 +5,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use clap::error::ErrorKind;
 
 pub mod args;
 pub mod bundled;
@@ -22,6 +21,7 @@ pub mod judge;
 mod misspelt;
 pub mod progress;
 pub mod publish;
+mod refusal;
 pub mod render;
 pub mod run;
 mod running;
@@ -31,42 +31,28 @@ pub mod show;
 pub mod store;
 mod values;
 
+use crate::model::secrets::Secrets;
 use crate::target::keeper::{Keeping, keep};
 
 use args::{Cli, KeeperArgs, RunArgs, Subcommands};
-use error::UsageError;
 use failure::Failure;
 use settings::Settings;
 
 /// The whole program: from the command line to the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| refuse(&error));
+    let cli = Cli::try_parse().unwrap_or_else(|error| refusal::refuse(error));
     match command(cli) {
         Ok(code) => code,
         Err(failure) => {
-            complain(&failure);
+            complain(&failure, &Secrets::default());
             ExitCode::from(failure.exit_code())
         }
     }
 }
 
-/// Ends the program, since its words can't be understood: options of a misspelt command would be
-/// called unknown options of the target.
-fn refuse(error: &clap::Error) -> ! {
-    let first = std::env::args().nth(1).filter(|word| !word.starts_with('-'));
-    let here = std::env::current_dir().unwrap_or_default();
-    match first.map_or(Ok(()), |word| misspelt::check(&word, &here)) {
-        Err(misspelt) if error.kind() == ErrorKind::UnknownArgument => {
-            complain(&Failure::Usage(misspelt));
-            std::process::exit(UsageError::EXIT_CODE.into())
-        }
-        _ => error.exit(),
-    }
-}
-
 /// Says on standard error what went wrong; a reader that has gone away is no reason for a panic.
-fn complain(failure: &Failure) {
-    let _ = std::io::stderr().write_all(failure.message().as_bytes());
+fn complain(failure: &Failure, secrets: &Secrets) {
+    let _ = std::io::stderr().write_all(secrets.hide(&failure.message()).as_bytes());
 }
 
 fn command(cli: Cli) -> Result<ExitCode, Failure> {
@@ -99,7 +85,11 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     }
     let interrupt = interruption::take_signals()
         .map_err(|error| Failure::Internal(format!("signals can't be taken: {error}")))?;
-    run::run(settings, &interrupt)
+    let secrets = settings.secrets();
+    run::run(settings, &interrupt).or_else(|failure| {
+        complain(&failure, &secrets);
+        Ok(failure.exit_code())
+    })
 }
 
 fn resolved(args: &RunArgs) -> Result<Settings, Failure> {

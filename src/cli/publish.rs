@@ -11,6 +11,7 @@ use crate::model::address::ServerAddress;
 use crate::model::history::History;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
+use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
@@ -111,6 +112,8 @@ pub struct Publication {
     report: Option<PathBuf>,
     /// The folder of the histories, where they are beside the report.
     folder: Option<PathBuf>,
+    /// What is not written.
+    pub secrets: Secrets,
     /// Whether the report is new, so that a CI server is told of it.
     is_new: bool,
 }
@@ -153,14 +156,26 @@ impl Publication {
             files.0.push((*format, OutputFile::open(path)?));
         }
         let Outputs { stdout, verbosity, color, .. } = *outputs;
-        Ok(Self { files, stdout, verbosity, color, report: None, folder: None, is_new: true })
+        let secrets = Secrets::default();
+        Ok(Self {
+            files,
+            stdout,
+            verbosity,
+            color,
+            report: None,
+            folder: None,
+            secrets,
+            is_new: true,
+        })
     }
 
     /// Writes the report to all of them and to standard output; the exit code it gives.
     ///
     /// # Errors
     /// When one of them can't be written.
-    pub fn publish(mut self, report: &RunReport) -> Result<u8, Failure> {
+    pub fn publish(mut self, mut report: RunReport) -> Result<u8, Failure> {
+        self.secrets.hide_in_report(&mut report);
+        let report = &report;
         let here = std::env::current_dir().unwrap_or_default();
         let shown = |path: &Path| path.strip_prefix(&here).unwrap_or(path).display().to_string();
         let report_path = self.report.as_deref().map(shown);

@@ -49,7 +49,7 @@ pub fn report(args: &ReportArgs) -> Result<u8, Failure> {
     let here = std::env::current_dir()
         .map_err(|error| Failure::Internal(format!("no current directory: {error}")))?;
     let outputs = Outputs::resolve((&args.output, &OutputArgs::default(), &here), None);
-    Publication::of_saved(&outputs, &path)?.publish(&report)?;
+    Publication::of_saved(&outputs, &path)?.publish(report)?;
     Ok(0)
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crate::model::address::ServerAddress;
 use crate::model::plan::Situation;
+use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::sys::{allow_descriptors, keep_exit_statuses};
@@ -48,8 +49,9 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let started_at = jiff::Timestamp::now();
     let seed = settings.seed.unwrap_or_else(draw_seed);
     let folder = settings.outputs.folder(seed);
-    let publication = Publication::open(&settings.outputs, &folder)?;
-    let store = Store::create(folder)?;
+    let mut publication = Publication::open(&settings.outputs, &folder)?;
+    publication.secrets = settings.secrets();
+    let store = Store::create(folder)?.hiding(settings.secrets());
     adopt_orphans();
     keep_exit_statuses();
     let run_id = format!("{}-{seed:x}", std::process::id());
@@ -104,16 +106,16 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         started_at: started_at.to_string(),
         duration: begun.elapsed(),
     };
-    let code = publication.publish(&record.report())?;
-    failure.map_or(Ok(code), |failure| broke_off(failure, code))
+    let code = publication.publish(record.report())?;
+    failure.map_or(Ok(code), |failure| broke_off(failure, code, &settings.secrets()))
 }
 
 /// The exit code of a run that broke off: what was shown before stays shown.
-fn broke_off(failure: Failure, code: u8) -> Result<u8, Failure> {
+fn broke_off(failure: Failure, code: u8, secrets: &Secrets) -> Result<u8, Failure> {
     if code != VIOLATED {
         return Err(failure);
     }
-    complain(&failure);
+    complain(&failure, secrets);
     Ok(code)
 }
 

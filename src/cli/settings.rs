@@ -28,6 +28,7 @@ mod outputs;
 mod requests;
 mod rules;
 mod running;
+mod secrets;
 mod worker;
 mod writes;
 mod written;
@@ -44,6 +45,7 @@ pub use rules::Rules;
 pub struct Settings {
     /// The program and its arguments; empty for the bundled reference server.
     #[serde(rename = "target", skip_serializing_if = "Vec::is_empty")]
+    #[serde(serialize_with = "written::command")]
     pub command: Vec<String>,
     /// The directory to start it in.
     #[serde(skip_serializing_if = "Option::is_none")]

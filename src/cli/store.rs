@@ -1,5 +1,6 @@
 //! Where histories are kept: a folder a run, a file a trial.
 
+use std::borrow::Borrow;
 use std::fs::{self, File};
 use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::model::event::Event;
 use crate::model::header::Header;
 use crate::model::history::{History, Malformed};
+use crate::model::secrets::Secrets;
 
 /// A folder of histories.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub struct Store {
     folder: PathBuf,
     /// The file that keeps it out of the user's repository, where nothing else lies beside it.
     ignore: Option<PathBuf>,
+    /// What is not written.
+    secrets: Secrets,
 }
 
 /// A history could not be kept or read.
@@ -52,7 +56,8 @@ impl Store {
     /// # Errors
     /// When it can't be written.
     pub fn create(folder: PathBuf) -> Result<Self, StoreError> {
-        let store = Self { ignore: ignore_in_new_reports(&folder), folder };
+        let ignore = ignore_in_new_reports(&folder);
+        let store = Self { folder, ignore, secrets: Secrets::default() };
         let fail = |reason| StoreError::Write { path: store.folder.clone(), reason };
         fs::create_dir_all(&store.folder).map_err(fail)?;
         for path in files_of_a_run(&store.folder).map_err(fail)? {
@@ -61,6 +66,11 @@ impl Store {
         // Tried now: that nothing can be written must not be learnt after the first trial.
         tempfile::tempfile_in(&store.folder).map_err(fail)?;
         Ok(store)
+    }
+
+    /// The same folder, in which these are never written.
+    pub fn hiding(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
     }
 
     /// The folder.
@@ -97,7 +107,9 @@ impl Store {
         let fail = |reason| StoreError::Write { path: path.clone(), reason };
         let temporary = tempfile::NamedTempFile::new_in(&self.folder).map_err(fail)?;
         let mut out = BufWriter::new(temporary);
-        write_history(&mut out, header, events).map_err(fail)?;
+        let header = self.secrets.hide_in_header(header);
+        let events = events.iter().map(|event| self.secrets.hide_in_event(event));
+        write_history(&mut out, &header, events).map_err(fail)?;
         let temporary = out.into_inner().map_err(|error| fail(error.into_error()))?;
         temporary.persist(&path).map_err(|error| fail(error.error))?;
         // Only now: a run that comes to nothing leaves nothing.
@@ -150,11 +162,15 @@ pub fn read(path: &Path) -> Result<History, StoreError> {
 ///
 /// # Errors
 /// When the output fails.
-pub fn write_history(out: &mut impl Write, header: &Header, events: &[Event]) -> io::Result<()> {
+pub fn write_history<E: Borrow<Event>>(
+    out: &mut impl Write,
+    header: &Header,
+    events: impl IntoIterator<Item = E>,
+) -> io::Result<()> {
     serde_json::to_writer(&mut *out, header)?;
     out.write_all(b"\n")?;
     for event in events {
-        serde_json::to_writer(&mut *out, event)?;
+        serde_json::to_writer(&mut *out, event.borrow())?;
         out.write_all(b"\n")?;
     }
     out.flush()

@@ -6,6 +6,7 @@ use crate::invariants::{self, CATALOGUE};
 use crate::model::contract::{JobPatterns, SecondSignal};
 use crate::model::ledger::{JobLines, line_pattern};
 use crate::model::plan::{SignalTo, Situation};
+use crate::model::secrets::hidden_text;
 use crate::model::signal::Signal;
 
 /// The longest time that can be asked for: later instants are of no use to anybody.
@@ -153,7 +154,10 @@ pub(super) fn job_url(text: &str) -> Result<JobUrl, String> {
     // The port of a trial may stand in it.
     match reqwest::Url::parse(&text.replace("{port}", "1")) {
         Ok(url) if url.scheme() == "http" && url.has_host() => Ok(JobUrl(text.to_owned())),
-        _ => Err(format!("{text:?} is no page: use /jobs for one of the target's, or http://…")),
+        _ => Err(format!(
+            "{:?} is no page: use /jobs for one of the target's, or http://…",
+            hidden_text(text)
+        )),
     }
 }
 
@@ -211,26 +215,4 @@ pub(super) fn variable(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("write KEY=VALUE".into()),
     }
-}
-
-/// What follows a path that is given again, without the parts that may be secret.
-pub(super) fn without_secrets(path: &str) -> String {
-    let Some((path, query)) = path.split_once('?') else { return path.to_owned() };
-    let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((key, _)) if is_secret(key) => format!("{key}={REDACTED}"),
-        _ => pair.to_owned(),
-    });
-    format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
-}
-
-/// What stands in a report where a secret was.
-pub(super) const REDACTED: &str = "(redacted)";
-
-/// Whether the name of a header field or parameter says that its value is a secret.
-pub(super) fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    const WHOLE: [&str; 6] =
-        ["authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "apikey"];
-    const PARTS: [&str; 4] = ["token", "secret", "password", "signature"];
-    WHOLE.contains(&name.as_str()) || PARTS.iter().any(|part| name.contains(part))
 }

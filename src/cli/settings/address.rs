@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use super::Layers;
 use crate::cli::error::UsageError;
 use crate::cli::values;
+use crate::model::secrets::hidden_text;
 
 /// The longest path of a unix socket, without the zero byte at its end (unix(7)).
 const SOCKET_PATH_MAX: usize = 107;
@@ -117,8 +118,8 @@ pub(super) fn parse(url: &str) -> Result<(Address, Option<String>), UsageError> 
 /// The error, in which neither a password nor a token of the URL is repeated.
 fn refused(url: &str, reason: String) -> UsageError {
     let shown = match url.split_once("//").and_then(|(_, rest)| rest.rsplit_once('@')) {
-        Some((_, rest)) => format!("…@{}", values::without_secrets(rest)),
-        None => values::without_secrets(url),
+        Some((_, rest)) => format!("…@{}", hidden_text(rest)),
+        None => hidden_text(url),
     };
     UsageError::Url { url: shown, reason }
 }

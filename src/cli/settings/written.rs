@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use crate::cli::values::{REDACTED, is_secret, without_secrets};
 use crate::model::contract::JobPatterns;
+use crate::model::secrets::{REDACTED, hidden_text, hidden_words, is_secret};
 use crate::model::target::{RequestTemplate, WriteTemplates};
 
 pub(super) fn duration<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
@@ -34,7 +34,11 @@ pub(super) fn seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S:
 }
 
 pub(super) fn path<S: Serializer>(path: &Option<String>, to: S) -> Result<S::Ok, S::Error> {
-    path.as_deref().map(without_secrets).serialize(to)
+    path.as_deref().map(hidden_text).serialize(to)
+}
+
+pub(super) fn command<S: Serializer>(words: &[String], to: S) -> Result<S::Ok, S::Error> {
+    hidden_words(words).serialize(to)
 }
 
 /// Any variable may hold a secret, whatever its name.
@@ -52,8 +56,8 @@ pub(super) fn jobs<S: Serializer>(jobs: &JobPatterns, to: S) -> Result<S::Ok, S:
         handed_over: &jobs.handed_over,
         refused: &jobs.refused,
         file: jobs.file.as_deref(),
-        url: jobs.url.as_deref().map(without_secrets),
-        submit: jobs.submit.as_deref().map(without_secrets),
+        url: jobs.url.as_deref().map(hidden_text),
+        submit: jobs.submit.as_deref().map(hidden_text),
     }
     .serialize(to)
 }
@@ -118,7 +122,7 @@ impl<'r> Written<'r> {
         };
         Self {
             method: &request.method,
-            path: without_secrets(&request.path),
+            path: hidden_text(&request.path),
             weight: Some(request.weight),
             headers: request.headers.iter().map(header).collect(),
             body: (!request.body.is_empty()).then(|| fingerprint(&request.body)),
