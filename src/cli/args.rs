@@ -77,6 +77,8 @@ pub enum Subcommands {
     Schema(SchemaArgs),
     /// Render a saved report in another format
     Report(ReportArgs),
+    /// Plant known defects, and show that each is found
+    Selftest(SelftestArgs),
     /// Print completions for a shell
     Completions(CompletionsArgs),
     /// Print the manual page (roff)
@@ -390,6 +392,20 @@ pub struct ReportArgs {
     /// What is written.
     #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// The options of `selftest`.
+#[derive(Args, Clone, Debug)]
+pub struct SelftestArgs {
+    /// Only these servers, or ways to try one
+    #[arg(value_name = "NAME", value_parser = values::selftest)]
+    pub names: Vec<&'static str>,
+    /// How to print it: text or json
+    #[arg(long, value_enum, default_value = "text", hide_possible_values = true)]
+    pub format: ListFormat,
+    /// Servers at the same time [default: 4 a processor]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub parallel: Option<u16>,
 }
 
 /// The options of `completions`.

@@ -26,6 +26,7 @@ pub mod render;
 pub mod run;
 mod running;
 pub mod schedule;
+pub mod selftest;
 pub mod settings;
 pub mod show;
 pub mod store;
@@ -33,6 +34,7 @@ mod values;
 
 use crate::model::secrets::Secrets;
 use crate::target::keeper::{Keeping, keep};
+use crate::trial::interrupt::Interrupt;
 
 use args::{Cli, KeeperArgs, RunArgs, Subcommands};
 use failure::Failure;
@@ -64,6 +66,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Subcommands::Explain(args)) => show::explain(args.id),
         Some(Subcommands::Schema(args)) => show::schema(&args),
         Some(Subcommands::Report(args)) => render::report(&args)?,
+        Some(Subcommands::Selftest(args)) => selftest::selftest(&args, &interrupt()?)?,
         Some(Subcommands::Completions(args)) => render::completions(args.shell),
         Some(Subcommands::Man) => render::man()?,
         Some(Subcommands::ReferenceServer(args)) => {
@@ -83,13 +86,16 @@ fn run(args: &RunArgs) -> Result<u8, Failure> {
     if settings.dry_run {
         return Ok(show::plan(&settings));
     }
-    let interrupt = interruption::take_signals()
-        .map_err(|error| Failure::Internal(format!("signals can't be taken: {error}")))?;
     let secrets = settings.secrets();
-    run::run(settings, &interrupt).or_else(|failure| {
+    run::run(settings, &interrupt()?).or_else(|failure| {
         complain(&failure, &secrets);
         Ok(failure.exit_code())
     })
+}
+
+fn interrupt() -> Result<Interrupt, Failure> {
+    interruption::take_signals()
+        .map_err(|error| Failure::Internal(format!("signals can't be taken: {error}")))
 }
 
 fn resolved(args: &RunArgs) -> Result<Settings, Failure> {

@@ -77,6 +77,16 @@ pub(super) fn invariant(text: &str) -> Result<&'static str, String> {
     })
 }
 
+/// The name of a bundled server, or of a way to try one, with `-` or `_`.
+pub(super) fn selftest(text: &str) -> Result<&'static str, String> {
+    let names = super::selftest::names();
+    let is_it = |name: &&&str| name.replace('_', "-") == text.replace('_', "-");
+    names.iter().find(is_it).copied().ok_or_else(|| {
+        let listed_by = "shutdown-check selftest";
+        format!("nothing is planted by the name of {text:?}; {}", advice(text, names, listed_by))
+    })
+}
+
 /// A situation by its name.
 pub(super) fn situation(text: &str) -> Result<Situation, String> {
     let names = Situation::ALL.iter().map(|situation| situation.name());

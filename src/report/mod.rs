@@ -26,7 +26,7 @@ pub mod write;
 
 mod numbers;
 mod phrases;
-mod text;
+pub(crate) mod text;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -58,7 +58,7 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// A paragraph in which `first` stands before the first line, and the other lines are indented
 /// as far.
-pub(super) fn hanging(first: &str, text: &str, width: usize) -> String {
+pub(crate) fn hanging(first: &str, text: &str, width: usize) -> String {
     let indent = columns(first);
     let mut paragraph = String::new();
     for (at, line) in wrap(text, width.saturating_sub(indent)).iter().enumerate() {
