@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use shutdown_check::model::plan::{Arrivals, Moment, Plan, SignalTo, Situation};
+use shutdown_check::model::search::Shown;
 use shutdown_check::model::signal::Signal;
+use shutdown_check::plan::search::Search;
 use shutdown_check::plan::{PlanOptions, ROUND_TRIALS, plan, trial};
 
 fn options() -> impl Strategy<Value = PlanOptions> {
@@ -26,6 +28,15 @@ fn options() -> impl Strategy<Value = PlanOptions> {
             ..PlanOptions::new(seed)
         },
     )
+}
+
+/// What trials have shown: few kinds of outcome, so that some come again.
+fn shown() -> impl Strategy<Value = Shown> {
+    let flags = any::<(bool, bool, bool, bool)>();
+    (0..4u32, flags, 0..3000u32).prop_map(|(kind, (missed, violated, denied, lost), took_ms)| {
+        let outcome = kind.to_string();
+        Shown { outcome, missed, violated, denied: violated && denied, lost, took_ms }
+    })
 }
 
 fn signal(number: i32) -> Signal {
@@ -92,6 +103,32 @@ proptest! {
         };
         let slowest = Duration::from_millis(5) * u32::from(connections.max(16));
         prop_assert!(pause * 16 >= slowest, "{pause:?} is more than 3200 requests a second");
+    }
+
+    /// Whatever was shown, in whatever order trials ended, and however many are still under way.
+    #[test]
+    fn the_same_seed_and_outcomes_give_the_same_next_trial(
+        options in options(),
+        outcomes in prop::collection::vec(prop::option::weighted(0.8, shown()), 0..90),
+    ) {
+        let (mut search, mut begun) = (Search::new(options.clone()), Vec::new());
+        for outcome in &outcomes {
+            let choice = search.next(&|_| true).expect("everything is open");
+            search.begin(&choice.trial);
+            outcome.iter().for_each(|shown| search.end(&choice.trial, shown));
+            begun.push(choice.trial);
+        }
+        let mut again = Search::new(options);
+        begun.iter().for_each(|trial| again.begin(trial));
+        for (trial, outcome) in begun.iter().zip(&outcomes).rev() {
+            outcome.iter().for_each(|shown| again.end(trial, shown));
+        }
+        prop_assert_eq!(search.next(&|_| true), again.next(&|_| true));
+        prop_assert_eq!(search.standings(), again.standings());
+        let mut numbers: Vec<_> = begun.iter().map(|trial| trial.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        prop_assert_eq!(numbers.len(), begun.len(), "each trial has a number of its own");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::load::cast::Part;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::history::History;
 use crate::model::plan::{Situation, Trial};
+use crate::model::search::Shown;
 use crate::model::verdict::Severity;
 use crate::report::summary::{TrialSummary, thin};
 use crate::trial::carry_out::carry_out;
@@ -61,10 +62,7 @@ impl Desk<'_> {
                     }
                     while let Some((place, trial, parts)) = schedule.next() {
                         match self.one(&trial, &parts, &|| place.give_up()) {
-                            Ok(true) if trial.hold.is_some() && !trial.is_control() => {
-                                schedule.want_control(&trial);
-                            }
-                            Ok(_) => {}
+                            Ok(shown) => shown.into_iter().for_each(|shown| place.shows(shown)),
                             Err(failure) => {
                                 schedule.stop();
                                 lock(&self.results).failure.get_or_insert(failure);
@@ -78,13 +76,14 @@ impl Desk<'_> {
         });
     }
 
-    /// Carries out, saves and judges one trial; whether it lost requests.
+    /// Carries out, saves and judges one trial; what it has shown, unless it was interrupted.
     pub(super) fn one(
         &self,
         trial: &Trial,
         parts: &[Part],
         waits: &dyn Fn(),
-    ) -> Result<bool, Failure> {
+    ) -> Result<Option<Shown>, Failure> {
+        let begun = Instant::now();
         let mut contract = self.subject.contract.clone();
         let idle_exit = lock(&self.results).idle_exit;
         contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
@@ -108,7 +107,7 @@ impl Desk<'_> {
                 }
                 Err(TrialError::Interrupted) => {
                     self.store.save(&header, &events)?;
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Err(error) => {
                     self.store.save_attempt(&header, &events, attempt)?;
@@ -126,9 +125,10 @@ impl Desk<'_> {
         let findings = judge(&history);
         let path = Some(file_name(trial.number));
         let summary = TrialSummary::of(&history, &findings, path, &self.severities);
-        let has_losses = summary.has_losses();
+        let summary = summary.took(begun.elapsed());
+        let shown = summary.report().shown.clone();
         self.keep(summary);
-        Ok(has_losses)
+        Ok(Some(shown))
     }
 
     fn keep(&self, summary: TrialSummary) {

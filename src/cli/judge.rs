@@ -89,6 +89,7 @@ impl Judged {
             seed: self.plan.seed,
             target,
             plan: self.plan,
+            search: None,
             configuration: serde_json::to_value(&settings.rules).unwrap_or_default(),
             environment: environment(),
             started_at: jiff::Timestamp::now().to_string(),

@@ -12,6 +12,7 @@ use crate::model::history::History;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::secrets::Secrets;
+use crate::model::search::SearchReport;
 use crate::model::signal::Signal;
 use crate::model::verdict::Severity;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
@@ -33,6 +34,8 @@ pub struct RunRecord<'a> {
     pub severities: Vec<(&'static str, Severity)>,
     /// What was done.
     pub plan: Plan,
+    /// Which of its trials were chosen, where that was not fixed before.
+    pub search: Option<SearchReport>,
     /// The folder of the histories.
     pub histories: &'a Path,
     /// Starts that did not come as far as the signal, and were tried again.
@@ -61,6 +64,7 @@ impl RunRecord<'_> {
             seed: self.plan.seed,
             target: target_report(self.rehearsed),
             plan: self.plan,
+            search: self.search,
             configuration: serde_json::to_value(self.settings).unwrap_or_default(),
             environment: environment(),
             started_at: self.started_at,

@@ -97,6 +97,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         settings: &settings,
         severities,
         plan: schedule.plan(),
+        search: schedule.search(),
         retries,
         unreachable,
         histories: store.folder(),

@@ -1,6 +1,6 @@
 //! Which trial is next, and how many run at the same time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,20 @@ use crate::load::cast::{Part, cast};
 use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
+use crate::model::search::{SearchReport, Shown};
 use crate::model::signal::Signal;
-use crate::plan::{PlanOptions, plan, trial};
+use crate::plan::search::Search;
+use crate::plan::{PlanOptions, plan};
 use crate::trial::interrupt::Interrupt;
 
 use super::progress::Extent;
 
+mod fixed;
+
+use fixed::Fixed;
+
 /// As many trials in a row that can't be carried out, or have no time left, mean that none can.
 const SKIPPED_MAX: u32 = 200;
-/// A trial's control comes within so many trials, in every plan with a few signals.
-const CONTROL_WITHIN: usize = 200;
 /// Trials that only wait for their deadline, side by side with those that do something.
 const WAITING_MAX: usize = 6;
 
@@ -69,17 +73,24 @@ impl Occasion {
     }
 }
 
-#[derive(Debug, Default)]
+/// Where the trials come from.
+#[derive(Debug)]
+enum Source {
+    /// A plan of a certain length.
+    Fixed(Fixed),
+    /// What is worth most at the time.
+    Search(Box<Search>),
+}
+
+#[derive(Debug)]
 struct State {
-    given: u32,
+    source: Source,
+    /// Why trials after the first round were chosen, by number.
+    chosen: BTreeMap<u32, String>,
     busy: usize,
     longest: BTreeMap<Situation, Duration>,
     unreachable: BTreeMap<Situation, &'static str>,
     trials: Vec<Trial>,
-    /// Controls that are wanted before their turn.
-    wanted: Vec<u32>,
-    /// Those that have been given before their turn.
-    early: BTreeSet<u32>,
     is_over: bool,
 }
 
@@ -87,9 +98,10 @@ struct State {
 #[derive(Debug)]
 pub struct Place<'s> {
     schedule: &'s Schedule<'s>,
-    situation: Situation,
+    trial: Trial,
     begun: Instant,
     is_given_up: Mutex<bool>,
+    shown: Mutex<Option<Shown>>,
 }
 
 impl<'a> Schedule<'a> {
@@ -104,7 +116,19 @@ impl<'a> Schedule<'a> {
         // that kind is planned.
         let chosen = options.situations.iter().filter(|_| occasion.address.is_some());
         let lacking = chosen.filter_map(|it| Some((*it, occasion.lacks(*it).err()?)));
-        let state = State { unreachable: lacking.collect(), ..State::default() };
+        let source = match extent {
+            Extent::Trials(trials) => Source::Fixed(Fixed::new(options.clone(), trials)),
+            Extent::Budget(_) => Source::Search(Box::new(Search::new(options.clone()))),
+        };
+        let state = State {
+            source,
+            chosen: BTreeMap::new(),
+            busy: 0,
+            longest: BTreeMap::new(),
+            unreachable: lacking.collect(),
+            trials: Vec::new(),
+            is_over: false,
+        };
         let (state, freed) = (Mutex::new(state), Condvar::new());
         let (no_pid_1, is_running) = (None, false);
         Self {
@@ -148,28 +172,17 @@ impl<'a> Schedule<'a> {
         let (trial, parts) = self.draw(&mut state)?;
         state.busy += 1;
         state.trials.push(trial.clone());
-        let (situation, begun) = (trial.situation, Instant::now());
-        let place = Place { schedule: self, situation, begun, is_given_up: Mutex::new(false) };
-        Some((place, trial, parts))
-    }
-
-    /// Brings the control of a trial forward that has lost requests: without one, nobody knows
-    /// whose fault that is.
-    pub fn want_control(&self, of: &Trial) {
-        let mut state = self.lock();
-        let last = match self.extent {
-            Extent::Trials(trials) => trials,
-            Extent::Budget(_) => u32::MAX,
-        };
-        let mut next = (of.number..=last).take(CONTROL_WITHIN).skip(1);
-        let is_control = |number: &u32| {
-            let other = trial(&self.options, *number);
-            other.is_control() && (other.situation, other.hold) == (of.situation, of.hold)
-        };
-        let Some(number) = next.find(is_control) else { return };
-        if number > state.given && state.early.insert(number) {
-            state.wanted.push(number);
+        if let Source::Search(search) = &mut state.source {
+            search.begin(&trial);
         }
+        let place = Place {
+            schedule: self,
+            trial: trial.clone(),
+            begun: Instant::now(),
+            is_given_up: Mutex::new(false),
+            shown: Mutex::new(None),
+        };
+        Some((place, trial, parts))
     }
 
     /// Hands out no more.
@@ -193,28 +206,45 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// Which trials were chosen by what others had shown, where the plan was not fixed.
+    pub fn search(&self) -> Option<SearchReport> {
+        let state = self.lock();
+        let chosen = match &state.source {
+            Source::Fixed(_) => return None,
+            Source::Search(_) => state.chosen.clone(),
+        };
+        let first_round = (state.trials.len() - chosen.len()) as u32;
+        Some(SearchReport { first_round, chosen })
+    }
+
     fn draw(&self, state: &mut State) -> Option<(Trial, Vec<Part>)> {
         for _ in 0..SKIPPED_MAX {
-            let is_done = matches!(self.extent, Extent::Trials(trials) if state.given == trials);
-            if is_done || state.is_over || self.interrupt.asked().is_some() {
+            if state.is_over || self.interrupt.asked().is_some() {
                 return None;
             }
-            if let Some(number) = state.wanted.pop() {
-                let trial = trial(&self.options, number);
-                return self.parts(&trial).ok().map(|parts| (trial, parts));
-            }
-            state.given += 1;
-            if state.early.contains(&state.given) {
-                continue;
-            }
-            let trial = trial(&self.options, state.given);
+            let (trial, why) = match &mut state.source {
+                Source::Fixed(fixed) => (fixed.next()?, None),
+                Source::Search(_) => self.searched(state)?,
+            };
             match self.parts(&trial) {
-                Ok(parts) if self.fits(state, trial.situation) => return Some((trial, parts)),
-                Ok(_) => {}
+                Ok(parts) => {
+                    state.chosen.extend(why.map(|why| (trial.number, why)));
+                    return Some((trial, parts));
+                }
                 Err(lacking) => _ = state.unreachable.insert(trial.situation, lacking),
+            }
+            if let Source::Search(search) = &mut state.source {
+                search.close(&trial);
             }
         }
         None
+    }
+
+    /// What the search would try now.
+    fn searched(&self, state: &State) -> Option<(Trial, Option<String>)> {
+        let Source::Search(search) = &state.source else { return None };
+        let choice = search.next(&|situation| self.fits(state, situation))?;
+        Some((choice.trial, choice.why))
     }
 
     /// Whether there is time for a trial of the situation; of one that was not tried yet, for as
@@ -287,6 +317,11 @@ fn lacking(trial: &Trial) -> Option<&'static str> {
 }
 
 impl Place<'_> {
+    /// What the trial has shown, so that the next ones are chosen by it.
+    pub fn shows(&self, shown: Shown) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
+    }
+
     /// The trial only waits from now on, and another one may do something.
     pub fn give_up(&self) {
         let mut is_given_up = self.is_given_up.lock().unwrap_or_else(PoisonError::into_inner);
@@ -301,14 +336,24 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.give_up();
         let took = self.begun.elapsed();
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut state = self.schedule.lock();
-        let longest = state.longest.entry(self.situation).or_default();
+        let longest = state.longest.entry(self.trial.situation).or_default();
         *longest = took.max(*longest);
+        let Some(shown) = shown else { return };
+        match &mut state.source {
+            Source::Search(search) => search.end(&self.trial, &shown),
+            Source::Fixed(fixed) if shown.lost && self.trial.hold.is_some() => {
+                fixed.want_control(&self.trial);
+            }
+            Source::Fixed(_) => {}
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -350,7 +395,7 @@ mod tests {
                         assert!(busy.fetch_add(1, Ordering::SeqCst) < 3);
                         given.lock().unwrap().push(trial.number);
                         if trial.hold.is_some() && !trial.is_control() {
-                            schedule.want_control(&trial);
+                            place.shows(Shown { lost: true, ..Shown::default() });
                         }
                         busy.fetch_sub(1, Ordering::SeqCst);
                         if trial.number % 2 == 0 {
@@ -376,12 +421,12 @@ mod tests {
         let (_interrupter, interrupt) = interrupt();
         let schedule = schedule(Extent::Budget(Duration::from_secs(600)), 1, &interrupt);
         let lost = loop {
-            let (_, trial, _) = schedule.next().unwrap();
+            let (place, trial, _) = schedule.next().unwrap();
             if trial.situation == Situation::Delivered {
+                place.shows(Shown { lost: true, ..Shown::default() });
                 break trial;
             }
         };
-        schedule.want_control(&lost);
         let (_, control, _) = schedule.next().unwrap();
         assert!(control.is_control());
         assert_eq!((control.situation, control.hold), (lost.situation, lost.hold));

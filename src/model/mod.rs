@@ -25,6 +25,7 @@ pub mod regressions;
 pub mod reproduction;
 pub mod run;
 pub mod secrets;
+pub mod search;
 mod sent;
 mod sights;
 pub mod signal;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::ExpectedResponse;
 use super::event::Event;
 use super::plan::{Plan, Situation};
+use super::search::{SearchReport, Shown};
 use super::signal::Signal;
 use super::verdict::{Profile, Severity, VerdictName};
 
@@ -62,6 +63,9 @@ pub struct RunReport {
     pub outcomes: BTreeMap<String, BTreeMap<String, u64>>,
     /// The plan that was carried out.
     pub plan: Plan,
+    /// What followed the first round; absent where the plan was fixed.
+    #[serde(default)]
+    pub search: Option<SearchReport>,
     /// The settings that were in force, as they would stand in shutdown-check.toml.
     pub configuration: serde_json::Value,
     /// The machine.
@@ -233,6 +237,9 @@ pub struct CoverageCell {
     pub lost: u64,
     /// Violations by invariant, those that had any.
     pub violations: BTreeMap<String, u64>,
+    /// How many kinds of outcome its trials have shown.
+    #[serde(default)]
+    pub outcomes: u32,
 }
 
 /// One trial.
@@ -295,6 +302,9 @@ pub struct TrialReport {
     /// How long it took to hold the target still, in milliseconds.
     #[serde(default)]
     pub held_within_ms: Option<f64>,
+    /// What it has shown, as the search takes it.
+    #[serde(default)]
+    pub shown: Shown,
     /// Where its history is, relative to the report; absent when it was not kept.
     pub history: Option<String>,
 }

@@ -19,6 +19,8 @@ pub(super) enum Purpose {
     Order = 4,
     /// The distance from a landmark of the start.
     Start = 5,
+    /// Which of several trials that are worth the same is next.
+    Tie = 16,
 }
 
 /// How often the window is halved: a cell's strata are even up to a million trials.

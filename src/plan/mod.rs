@@ -14,6 +14,7 @@ use crate::model::signal::Signal;
 
 mod draw;
 mod repeats;
+pub mod search;
 mod start;
 
 use draw::{Purpose, draw, stratified};
@@ -249,7 +250,6 @@ fn moment(options: &PlanOptions, (place, situation): (usize, Situation), visit: 
 
 /// After how many visits the kinds of a cell's moments ([`Trial::moment`]) come in the same order
 /// again.
-#[cfg(test)]
 fn period(options: &PlanOptions, cell: Cell) -> usize {
     match cell.situation {
         situation if situation.is_held() => HOLDS.len(),

@@ -15,7 +15,6 @@ const GAPS: [Duration; 4] = [
     Duration::from_millis(300),
 ];
 /// Each gap has come to everybody after so many visits.
-#[cfg(test)]
 pub(super) const PERIOD: usize = 2 * GAPS.len();
 /// The signals of a burst.
 const BURST: u32 = 20;

@@ -18,7 +18,6 @@ const KINDS: [Kind; 8] = [
 ];
 
 /// The kinds come in the same order again after so many visits.
-#[cfg(test)]
 pub(super) const PERIOD: usize = KINDS.len();
 
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! What a report needs of each trial, taken out when the trial is over; then the whole report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::model::event::{Event, EventKind, PooledRequest};
 use crate::model::history::{History, Outcome, SignalSent};
@@ -18,6 +19,7 @@ mod interrupt;
 mod losses;
 mod notes;
 mod occasions;
+mod outcome;
 mod pid_1;
 mod rates;
 mod repeated;
@@ -102,19 +104,22 @@ impl TrialSummary {
             .map(|s| s.invariant.to_owned())
             .collect();
         report.history = history_path;
+        let losses = losses(history);
         let mut outcomes = BTreeMap::new();
         for (_, request, phase) in history.phased_requests().filter(|(_, r, _)| !r.stalled) {
             *outcomes.entry((phase, history.outcome(request).name())).or_default() += 1;
         }
+        let broken = repeated::broken(history, findings);
+        report.shown = outcome::shown(&report, &outcomes, &losses, &broken);
         Self {
             report,
-            losses: losses(history),
+            losses,
             // A target that is not ready has no requests.
             exact: history
                 .signal()
                 .filter(|_| trial.situation != Situation::Startup)
                 .map(|_| history.phases_are_exact()),
-            broken: repeated::broken(history, findings),
+            broken,
             processes: processes(history.events()),
             shown,
             evidence: evidence(history, findings),
@@ -132,9 +137,10 @@ impl TrialSummary {
         !self.report.control && !self.report.aside && self.report.missed.is_none()
     }
 
-    /// Whether requests that were on their way, or came late, got no whole response.
-    pub fn has_losses(&self) -> bool {
-        self.losses.values().any(|losses| losses.lost > 0)
+    /// The same, of a trial that took so long.
+    pub fn took(mut self, time: Duration) -> Self {
+        self.report.shown.took_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        self
     }
 
     /// The trial as it stands in the report.
@@ -234,6 +240,7 @@ fn measured(history: &History) -> TrialReport {
         ambiguous: count(ambiguous.count()),
         harness_lag_ms: history.lag().as_secs_f64() * 1e3,
         held_within_ms: held_within,
+        shown: crate::model::search::Shown::default(),
         history: None,
     }
 }

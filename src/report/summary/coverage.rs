@@ -1,6 +1,6 @@
 //! What was tried how often, and what was lost: a cell a situation, moment and signal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::plan::Situation;
 use crate::model::run::CoverageCell;
@@ -13,10 +13,14 @@ pub(super) fn coverage(
     trials: &[&TrialSummary],
     unreachable: &BTreeMap<Situation, &'static str>,
 ) -> Vec<CoverageCell> {
-    let mut cells = BTreeMap::new();
+    let (mut cells, mut seen) = (BTreeMap::new(), BTreeMap::new());
     for trial in trials {
         let report = &trial.report;
         let key = (report.situation, report.control, report.moment.clone(), trial.signal);
+        if report.missed.is_none() {
+            let outcomes: &mut BTreeSet<&str> = seen.entry(key.clone()).or_default();
+            outcomes.insert(&report.shown.outcome);
+        }
         let cell = cells.entry(key).or_insert_with(|| CoverageCell {
             signal: trial.signal,
             ..empty(report.situation, report.moment.clone())
@@ -28,6 +32,9 @@ pub(super) fn coverage(
             }
             None => add(cell, trial),
         }
+    }
+    for (key, cell) in &mut cells {
+        cell.outcomes = seen.get(key).map_or(0, BTreeSet::len) as u32;
     }
     let lacking = unreachable.iter().map(|(situation, lacking)| CoverageCell {
         reason: Some((*lacking).to_owned()),
@@ -49,6 +56,7 @@ fn empty(situation: Situation, moment: String) -> CoverageCell {
         requests: 0,
         lost: 0,
         violations: BTreeMap::new(),
+        outcomes: 0,
     }
 }
 

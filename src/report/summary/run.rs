@@ -8,6 +8,7 @@ use crate::model::run::{
     Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
     TargetReport, Timings, Tool, TrialReport,
 };
+use crate::model::search::SearchReport;
 use crate::model::signal::Signal;
 use crate::model::statistics::quantile;
 use crate::model::verdict::{Profile, Severity, VerdictName};
@@ -36,6 +37,8 @@ pub struct RunFacts {
     pub target: TargetReport,
     /// What was to be done.
     pub plan: Plan,
+    /// Which of its trials were chosen, where that was not fixed before.
+    pub search: Option<SearchReport>,
     /// The settings that were in force, as they would stand in shutdown-check.toml.
     pub configuration: serde_json::Value,
     /// The machine.
@@ -89,6 +92,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         outcomes: outcomes(&trials),
         trials: trials.iter().map(|trial| trial.report.clone()).collect(),
         plan: run.plan,
+        search: run.search,
         configuration: run.configuration,
         environment: run.environment,
         histories: run.histories,

@@ -26,6 +26,7 @@ pub(super) fn facts() -> RunFacts {
             requests: Vec::new(),
         },
         plan: Plan { seed: 1, trials: Vec::new() },
+        search: None,
         configuration: serde_json::Value::Null,
         environment: Environment {
             os: "linux".into(),
@@ -98,6 +99,7 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             ambiguous: 0,
             harness_lag_ms: 0.0,
             held_within_ms: None,
+            shown: crate::model::search::Shown::default(),
             history: None,
         },
         exact: Some(true),

@@ -1,0 +1,376 @@
+//! What to try next, by what the trials so far have shown: a budget goes where most is learnt.
+//!
+//! The first round is that of the fixed plan. Then every other trial is of a kind that was never
+//! tried, as long as there is one. The others are of the kind that is worth most: the probability
+//! that its next trial shows what none of them has shown before (the estimate of Good, 1953, after
+//! Turing), for what it costs. The same options and the same recorded outcomes give the same next
+//! trial.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::plan::{Situation, Trial};
+use crate::model::run::RunReport;
+use crate::model::search::Shown;
+use crate::model::signal::Signal;
+
+use super::draw::{Purpose, draw};
+use super::{Cell, Part, PlanOptions, cells, period, trial, visited};
+
+mod shown;
+
+use shown::{Book, usual_ms};
+
+/// No cell waits longer than this many times as many trials as there are cells.
+const PATIENCE: usize = 4;
+/// A cell that has failed so often is known to fail: it earns no more than an even share of the
+/// trials, for the rate.
+const ESTABLISHED: u32 = 5;
+/// So many trials that were missed don't count as visits: the next one may show something.
+const MISSES: u32 = 3;
+
+/// Trials of one kind: situation, signal and kind of moment are the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kind {
+    /// The situation.
+    pub situation: Situation,
+    /// Whether no signal comes.
+    pub is_control: bool,
+    /// The kind of moment ([`Trial::moment`]).
+    pub moment: String,
+    /// The first signal.
+    pub signal: Option<Signal>,
+}
+
+impl Kind {
+    /// The kind that a trial is of.
+    pub fn of(trial: &Trial) -> Self {
+        Self {
+            situation: trial.situation,
+            is_control: trial.is_control(),
+            moment: trial.moment(),
+            signal: trial.signals.first().map(|planned| planned.signal),
+        }
+    }
+
+    /// In words, as short as they can be.
+    pub fn name(&self) -> String {
+        let moment = if self.moment == "none" { "control" } else { self.moment.as_str() };
+        let control = if self.is_control && moment != "control" { ", control" } else { "" };
+        let signal = self.signal.map(|signal| format!(", {signal}")).unwrap_or_default();
+        format!("{} ({moment}{control}{signal})", self.situation.name())
+    }
+}
+
+/// The next trial, and why it is this one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The trial.
+    pub trial: Trial,
+    /// Why it was chosen; of the first round, whose trials are those of the fixed plan, nothing.
+    pub why: Option<String>,
+}
+
+/// What a cell is worth now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Its trials.
+    pub kind: Kind,
+    /// How many of them were begun.
+    pub visits: u32,
+    /// How many kinds of outcome they have shown.
+    pub outcomes: u32,
+    /// How many of those only one trial has shown.
+    pub seen_once: u32,
+    /// What one costs, as a multiple of the cheapest.
+    pub cost: f64,
+    /// The probability that the next one shows something new, for the time that it takes.
+    pub score: f64,
+}
+
+/// What was tried, what it has shown, and what is next.
+#[derive(Clone, Debug)]
+pub struct Search {
+    options: PlanOptions,
+    round: u32,
+    cells: Vec<Place>,
+    by_kind: BTreeMap<Kind, usize>,
+    /// Numbers of the first round that are begun, or can't be.
+    done: BTreeSet<u32>,
+    last_number: u32,
+    begun: u32,
+    books: Vec<Book>,
+}
+
+/// A kind of trial, and which visits of a cell of the plan are of that kind.
+#[derive(Clone, Debug)]
+struct Place {
+    kind: Kind,
+    cell: (usize, Cell),
+    /// The first visits of that kind; after a period, they come again.
+    visits: Vec<usize>,
+    period: usize,
+    /// How far it is among the kinds of its cell, in thousandths: where a cell has many, each round
+    /// of those that were never tried has several of them.
+    place: usize,
+    /// Whether its trials only support what others show, or count for nothing.
+    is_support: bool,
+}
+
+impl Search {
+    /// Nothing is tried yet.
+    pub fn new(options: PlanOptions) -> Self {
+        let round = cells(&options);
+        let mut places: Vec<Place> = Vec::new();
+        for (at, cell) in round.iter().enumerate() {
+            if round[..at].contains(cell) {
+                continue;
+            }
+            let period = period(&options, *cell);
+            let before = places.len();
+            for visit in 0..period {
+                let first = visited(&options, (at, *cell), visit, 1);
+                let kind = Kind::of(&first);
+                match places.iter_mut().find(|place| place.kind == kind) {
+                    Some(place) => place.visits.push(visit),
+                    None => places.push(Place {
+                        kind,
+                        cell: (at, *cell),
+                        visits: vec![visit],
+                        period,
+                        place: 0,
+                        is_support: cell.part != Part::Signal || first.aside,
+                    }),
+                }
+            }
+            let kinds = places.len() - before;
+            for (nth, place) in places[before..].iter_mut().enumerate() {
+                place.place = nth * 1000 / kinds;
+            }
+        }
+        let kinds = places.iter().map(|place| place.kind.clone()).zip(0..);
+        Self {
+            by_kind: kinds.collect(),
+            books: vec![Book::default(); places.len()],
+            cells: places,
+            done: BTreeSet::new(),
+            round: round.len() as u32,
+            last_number: round.len() as u32,
+            begun: 0,
+            options,
+        }
+    }
+
+    /// The state in which a run ended, from its report; the options are those of the run.
+    pub fn after(options: PlanOptions, report: &RunReport) -> Self {
+        let mut search = Self::new(options);
+        for trial in &report.plan.trials {
+            search.begin(trial);
+        }
+        let planned = report.plan.trials.iter().map(|trial| (trial.number, trial));
+        let planned: BTreeMap<_, _> = planned.collect();
+        for over in &report.trials {
+            if let Some(trial) = planned.get(&over.number) {
+                search.end(trial, &over.shown);
+            }
+        }
+        for cell in report.coverage.iter().filter(|cell| cell.trials + cell.missed == 0) {
+            search.close_all(|kind| kind.situation == cell.situation);
+        }
+        search
+    }
+
+    /// The next trial, among the situations for which there is time; nothing where there is none.
+    ///
+    /// It counts as begun only when [`Search::begin`] is told so.
+    pub fn next(&self, has_time: &dyn Fn(Situation) -> bool) -> Option<Choice> {
+        let open = |at: &usize| !self.books[*at].closed && has_time(self.cells[*at].kind.situation);
+        if let Some((at, of)) = self.wanted().filter(|(at, _)| open(at)) {
+            return Some(self.choice(at, format!("compared with {}", self.cells[of].kind.name())));
+        }
+        if let Some(trial) = self.of_first_round(has_time) {
+            return Some(Choice { trial, why: None });
+        }
+        let open: Vec<usize> = (0..self.cells.len()).filter(open).collect();
+        let longest = open.iter().copied().min_by_key(|at| self.books[*at].last)?;
+        let waited = self.begun - self.books[longest].last;
+        if waited as usize > PATIENCE * open.len() {
+            return Some(self.choice(longest, format!("not tried for {waited} trials")));
+        }
+        if let Some(at) = self.untried(&open) {
+            return Some(self.choice(at, "never tried".into()));
+        }
+        let cheapest = self.cheapest();
+        let earning = open.into_iter().filter(|at| self.earns(*at));
+        let ranked = earning.map(|at| (at, self.score(at, cheapest)));
+        let (at, score) = ranked.reduce(|one, other| match self.is_better(other, one) {
+            true => other,
+            false => one,
+        })?;
+        let book = &self.books[at];
+        let why = format!(
+            "score {score:.2}: {} seen once in {} visits, cost {:.1}",
+            book.seen_once(),
+            book.visits,
+            self.cost(at, cheapest),
+        );
+        Some(self.choice(at, why))
+    }
+
+    /// The trial is begun: it counts as a visit, though nobody knows yet what it will show.
+    pub fn begin(&mut self, trial: &Trial) {
+        self.begun += 1;
+        self.last_number = self.last_number.max(trial.number);
+        self.done.extend(Some(trial.number).filter(|number| *number <= self.round));
+        if let Some(at) = self.by_kind.get(&Kind::of(trial)) {
+            let book = &mut self.books[*at];
+            (book.visits, book.last) = (book.visits + 1, self.begun);
+        }
+    }
+
+    /// The trial is over, and this is what it has shown.
+    pub fn end(&mut self, trial: &Trial, shown: &Shown) {
+        if let Some(at) = self.by_kind.get(&Kind::of(trial)) {
+            self.books[*at].note(shown);
+        }
+    }
+
+    /// There can't be trials of its kind.
+    pub fn close(&mut self, trial: &Trial) {
+        let closed = Kind::of(trial);
+        self.done.extend(Some(trial.number).filter(|number| *number <= self.round));
+        self.close_all(|kind| *kind == closed);
+    }
+
+    /// What each cell is worth now, the best first.
+    pub fn standings(&self) -> Vec<Standing> {
+        let cheapest = self.cheapest();
+        let of = |at: usize| {
+            let (place, book) = (&self.cells[at], &self.books[at]);
+            Standing {
+                kind: place.kind.clone(),
+                visits: book.visits,
+                outcomes: book.kinds(),
+                seen_once: book.seen_once(),
+                cost: self.cost(at, cheapest),
+                score: if self.earns(at) { self.score(at, cheapest) } else { 0.0 },
+            }
+        };
+        let open = (0..self.cells.len()).filter(|at| !self.books[*at].closed);
+        let mut all: Vec<_> = open.map(of).collect();
+        all.sort_by(|one, other| {
+            other.score.total_cmp(&one.score).then_with(|| one.kind.cmp(&other.kind))
+        });
+        all
+    }
+
+    fn close_all(&mut self, is_meant: impl Fn(&Kind) -> bool) {
+        for (place, book) in self.cells.iter().zip(&mut self.books) {
+            book.closed |= is_meant(&place.kind);
+        }
+    }
+
+    fn of_first_round(&self, has_time: &dyn Fn(Situation) -> bool) -> Option<Trial> {
+        let left = (1..=self.round).filter(|number| !self.done.contains(number));
+        left.map(|number| trial(&self.options, number)).find(|trial| {
+            let book = self.by_kind.get(&Kind::of(trial)).map(|at| &self.books[*at]);
+            has_time(trial.situation) && book.is_some_and(|book| !book.closed)
+        })
+    }
+
+    /// Of those that were never tried, the next, where it is their turn.
+    fn untried(&self, open: &[usize]) -> Option<usize> {
+        let is_untried = |at: &usize| self.books[*at].visits == 0 && !self.cells[*at].is_support;
+        let untried = open.iter().copied().filter(is_untried);
+        let next = untried.min_by_key(|at| (self.cells[*at].place, self.cells[*at].cell.0));
+        next.filter(|_| self.begun.is_multiple_of(2))
+    }
+
+    /// A cell that the losses of others are to be compared with, and one of them.
+    fn wanted(&self) -> Option<(usize, usize)> {
+        let mut failures: BTreeMap<usize, (u32, usize)> = BTreeMap::new();
+        for of in 0..self.cells.len() {
+            let Some((with, failed)) = self.compared_with(of).filter(|(_, n)| *n > 0) else {
+                continue;
+            };
+            failures.entry(with).or_insert((0, of)).0 += failed;
+        }
+        failures.into_iter().find_map(|(with, (failed, of))| {
+            let book = &self.books[with];
+            let is_wanted = !book.closed && book.visits < failed.min(ESTABLISHED);
+            is_wanted.then_some((with, of))
+        })
+    }
+
+    /// What a held situation does without a signal, or one that repeats its signal with only one;
+    /// and how many trials there are to be compared.
+    fn compared_with(&self, of: usize) -> Option<(usize, u32)> {
+        let (Place { kind, is_support, .. }, book) = (&self.cells[of], &self.books[of]);
+        if *is_support {
+            return None;
+        }
+        if kind.situation.is_held() {
+            let control = Kind { is_control: true, signal: None, ..kind.clone() };
+            return Some((*self.by_kind.get(&control)?, book.lost));
+        }
+        let once = |situation| Kind { situation, moment: "reached".into(), ..kind.clone() };
+        let both = [once(Situation::SlowHandler), once(kind.situation)];
+        let mut found = both.iter().filter_map(|kind| self.by_kind.get(kind).copied());
+        Some((found.next()?, book.violated)).filter(|_| kind.situation.repeats_signal())
+    }
+
+    /// Whether its score counts: what only supports others comes when they need it, and what is
+    /// known to fail has its share.
+    fn earns(&self, at: usize) -> bool {
+        let book = &self.books[at];
+        let share = self.begun as usize / self.cells.len().max(1);
+        let has_its_share = book.visits as usize > share;
+        !self.cells[at].is_support && !(book.denied >= ESTABLISHED && has_its_share)
+    }
+
+    fn score(&self, at: usize, cheapest: f64) -> f64 {
+        self.books[at].chance_of_news() / self.cost(at, cheapest)
+    }
+
+    /// Of two that are worth the same, the one that was tried less; then as the seed says.
+    fn is_better(&self, (one, score): (usize, f64), (than, least): (usize, f64)) -> bool {
+        let drawn =
+            |at: usize| draw(self.options.seed, Purpose::Tie, u64::from(self.begun), at as u64);
+        let key = |at: usize| (self.books[at].visits, drawn(at));
+        score > least || (score == least && key(one) < key(than))
+    }
+
+    /// What its trials cost, as a multiple of the cheapest; of what was never tried, as much as
+    /// others of its situation do.
+    fn cost(&self, at: usize, cheapest: f64) -> f64 {
+        let of_situation = || {
+            let same = |place: &&Place| place.kind.situation == self.cells[at].kind.situation;
+            let books = self.cells.iter().zip(&self.books).filter(|(place, _)| same(place));
+            usual_ms(books.map(|(_, book)| book))
+        };
+        let usual = usual_ms([&self.books[at]].into_iter()).or_else(of_situation);
+        usual.map_or(1.0, |usual| (usual / cheapest).max(1.0))
+    }
+
+    fn cheapest(&self) -> f64 {
+        let usual = self.books.iter().filter_map(|book| usual_ms([book].into_iter()));
+        usual.reduce(f64::min).unwrap_or(1.0)
+    }
+
+    fn choice(&self, at: usize, why: String) -> Choice {
+        let place = &self.cells[at];
+        let in_round = (1..=self.round)
+            .filter(|number| !self.done.contains(number))
+            .map(|number| trial(&self.options, number))
+            .find(|trial| Kind::of(trial) == place.kind);
+        let trial = in_round.unwrap_or_else(|| {
+            let times = self.books[at].visits as usize;
+            let turn = place.visits[times % place.visits.len()];
+            let visit = turn + times / place.visits.len() * place.period;
+            visited(&self.options, place.cell, visit, self.last_number + 1)
+        });
+        Choice { trial, why: Some(why) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
