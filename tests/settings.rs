@@ -111,9 +111,9 @@ fn options_stand_before_and_after_the_target() {
 #[test]
 fn subcommands_take_what_they_need() {
     match args("shutdown-check plan ./bin --trials 5 -- --port 80").command {
-        Some(Subcommands::Plan(run)) => {
-            assert_eq!(run.target.as_deref(), Some("./bin"));
-            assert_eq!(run.args, ["--port", "80"]);
+        Some(Subcommands::Plan(plan)) => {
+            assert_eq!(plan.run.target.as_deref(), Some("./bin"));
+            assert_eq!(plan.run.args, ["--port", "80"]);
         }
         other => panic!("{other:?}"),
     }

@@ -66,7 +66,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subcommands {
     /// Print the plan and do nothing
-    Plan(Box<RunArgs>),
+    Plan(Box<PlanArgs>),
     /// Judge recorded histories again, by the same or by other rules
     Judge(Box<JudgeArgs>),
     /// List the invariants, situations and profiles
@@ -95,6 +95,17 @@ pub enum Subcommands {
     /// Start a target, and end all of it at the end of standard input
     #[command(hide = true)]
     Keeper(KeeperArgs),
+}
+
+/// The options of `plan`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct PlanArgs {
+    /// Say what a search would try next, after what this report shows
+    #[arg(long, value_name = "REPORT", help_heading = "How much")]
+    pub after: Option<PathBuf>,
+    /// Those of a run.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 /// The options of `run` and `plan`.

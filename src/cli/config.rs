@@ -295,6 +295,16 @@ pub fn parse(text: &str, path: &Path) -> Result<ConfigFile, UsageError> {
     }
 }
 
+/// The settings that a report of a run has, which are written as this file is.
+pub fn of_report(settings: &serde_json::Value, path: &Path) -> Result<ConfigFile, UsageError> {
+    let text = toml::to_string(settings).map_err(|error| UsageError::Config {
+        path: path.to_owned(),
+        line: 1,
+        message: format!("it has no settings of a run: {error}"),
+    })?;
+    parse(&text, path)
+}
+
 /// Keys that can't stand together.
 fn contradiction(file: &ConfigFile) -> Option<(Range<usize>, &'static str)> {
     if let (Some(trials), Some(_)) = (&file.trials, file.budget) {

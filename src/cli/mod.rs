@@ -2,6 +2,7 @@
 //! command.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -36,7 +37,7 @@ use crate::model::secrets::Secrets;
 use crate::target::keeper::{Keeping, keep};
 use crate::trial::interrupt::Interrupt;
 
-use args::{Cli, KeeperArgs, RunArgs, Subcommands};
+use args::{Cli, KeeperArgs, PlanArgs, RunArgs, Subcommands};
 use failure::Failure;
 use settings::Settings;
 
@@ -60,7 +61,7 @@ fn complain(failure: &Failure, secrets: &Secrets) {
 fn command(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         None => run(&cli.run)?,
-        Some(Subcommands::Plan(args)) => show::plan(&resolved(&args)?),
+        Some(Subcommands::Plan(args)) => plan(&args)?,
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
         Some(Subcommands::Explain(args)) => show::explain(args.id),
@@ -81,6 +82,14 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(code))
 }
 
+fn plan(args: &PlanArgs) -> Result<u8, Failure> {
+    let Some(path) = &args.after else { return Ok(show::plan(&resolved(&args.run)?)) };
+    let report = render::read(&render::named(path))?;
+    let here = here()?;
+    let settings = Settings::of_report(&args.run, std::env::vars_os(), &here, (path, &report))?;
+    Ok(show::plan_after(&settings, &report))
+}
+
 fn run(args: &RunArgs) -> Result<u8, Failure> {
     let settings = resolved(args)?;
     if settings.dry_run {
@@ -99,7 +108,10 @@ fn interrupt() -> Result<Interrupt, Failure> {
 }
 
 fn resolved(args: &RunArgs) -> Result<Settings, Failure> {
-    let here = std::env::current_dir()
-        .map_err(|error| Failure::Internal(format!("no current directory: {error}")))?;
-    Ok(Settings::resolve(args, std::env::vars_os(), &here)?)
+    Ok(Settings::resolve(args, std::env::vars_os(), &here()?)?)
+}
+
+fn here() -> Result<PathBuf, Failure> {
+    std::env::current_dir()
+        .map_err(|error| Failure::Internal(format!("no current directory: {error}")))
 }

@@ -41,16 +41,18 @@ pub enum ReportError {
 /// # Errors
 /// When it can't be read, or an output can't be written.
 pub fn report(args: &ReportArgs) -> Result<u8, Failure> {
-    let path = match args.report.is_dir() {
-        true => args.report.join(REPORT),
-        false => args.report.clone(),
-    };
+    let path = named(&args.report);
     let report = read(&path)?;
     let here = std::env::current_dir()
         .map_err(|error| Failure::Internal(format!("no current directory: {error}")))?;
     let outputs = Outputs::resolve((&args.output, &OutputArgs::default(), &here), None);
     Publication::of_saved(&outputs, &path)?.publish(report)?;
     Ok(0)
+}
+
+/// The report that is meant by its path, or by the folder of its run.
+pub fn named(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(REPORT) } else { path.to_owned() }
 }
 
 /// Prints what a shell needs to complete this program's words.

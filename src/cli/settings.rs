@@ -28,6 +28,7 @@ mod outputs;
 mod requests;
 mod rules;
 mod running;
+mod saved;
 mod secrets;
 mod worker;
 mod writes;

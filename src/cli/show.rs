@@ -1,7 +1,9 @@
 //! The commands that only print: `plan`, `list`, `explain`, `schema`.
 
 use crate::invariants::{self, CATALOGUE};
+use crate::model::run::RunReport;
 use crate::plan;
+use crate::plan::search::Search;
 use crate::report::{Format, catalogue, plan_text, schema};
 
 use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
@@ -9,20 +11,36 @@ use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
 
-/// Trials of a plan that has a budget and no number: as many as are worth reading.
-const SHOWN: u32 = 20;
+/// Kinds of trial that are shown of a search: those that may be next.
+const SHOWN: usize = 20;
 
 /// Prints the plan; the same seed prints the same, byte for byte.
 pub fn plan(settings: &Settings) -> u8 {
-    let trials = match settings.amount {
-        Amount::Trials(trials) => trials.get(),
-        Amount::Budget(_) => SHOWN,
-    };
     let options = settings.plan_options(settings.seed.unwrap_or_else(draw_seed));
+    let (trials, is_all) = match settings.amount {
+        Amount::Trials(trials) => (trials.get(), true),
+        Amount::Budget(_) => (plan::round(&options), false),
+    };
     let plan = plan::plan(&options, trials);
     match settings.outputs.stdout {
         Format::Json => print(&plan_text::json(&plan)),
-        _ => print(&plan_text::table(&plan)),
+        _ if is_all => print(&plan_text::table(&plan)),
+        _ => print(&format!("{}{}", plan_text::table(&plan), plan_text::WHAT_FOLLOWS)),
+    }
+    0
+}
+
+/// Prints what a search would try next, after all that a report shows.
+pub fn plan_after(settings: &Settings, report: &RunReport) -> u8 {
+    let options = settings.plan_options(settings.seed.unwrap_or(report.seed));
+    let search = Search::after(options, report);
+    let (choice, standings) = (search.next(&|_| true), search.standings());
+    match settings.outputs.stdout {
+        Format::Json => print(&plan_text::next_json(choice.as_ref(), &standings)),
+        _ => {
+            let shown = &standings[..standings.len().min(SHOWN)];
+            print(&plan_text::next(report.trials.len(), choice.as_ref(), shown));
+        }
     }
     0
 }

@@ -176,6 +176,11 @@ pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
     Plan { seed: options.seed, trials: (1..=trials).map(|number| trial(options, number)).collect() }
 }
 
+/// How many trials a round has: after so many, a plan begins again, with other moments.
+pub fn round(options: &PlanOptions) -> u32 {
+    cells(options).len() as u32
+}
+
 /// The trial with this number, counted from 1.
 ///
 /// The signals take turns first, then the situations, so that even a short plan has tried each

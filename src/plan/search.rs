@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::plan::{Situation, Trial};
 use crate::model::run::RunReport;
-use crate::model::search::Shown;
-use crate::model::signal::Signal;
+use crate::model::search::{Choice, Kind, Shown, Standing};
 
 use super::draw::{Purpose, draw};
 use super::{Cell, Part, PlanOptions, cells, period, trial, visited};
@@ -28,65 +27,6 @@ const ESTABLISHED: u32 = 5;
 /// So many trials that were missed don't count as visits: the next one may show something.
 const MISSES: u32 = 3;
 
-/// Trials of one kind: situation, signal and kind of moment are the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kind {
-    /// The situation.
-    pub situation: Situation,
-    /// Whether no signal comes.
-    pub is_control: bool,
-    /// The kind of moment ([`Trial::moment`]).
-    pub moment: String,
-    /// The first signal.
-    pub signal: Option<Signal>,
-}
-
-impl Kind {
-    /// The kind that a trial is of.
-    pub fn of(trial: &Trial) -> Self {
-        Self {
-            situation: trial.situation,
-            is_control: trial.is_control(),
-            moment: trial.moment(),
-            signal: trial.signals.first().map(|planned| planned.signal),
-        }
-    }
-
-    /// In words, as short as they can be.
-    pub fn name(&self) -> String {
-        let moment = if self.moment == "none" { "control" } else { self.moment.as_str() };
-        let control = if self.is_control && moment != "control" { ", control" } else { "" };
-        let signal = self.signal.map(|signal| format!(", {signal}")).unwrap_or_default();
-        format!("{} ({moment}{control}{signal})", self.situation.name())
-    }
-}
-
-/// The next trial, and why it is this one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// The trial.
-    pub trial: Trial,
-    /// Why it was chosen; of the first round, whose trials are those of the fixed plan, nothing.
-    pub why: Option<String>,
-}
-
-/// What a cell is worth now.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// Its trials.
-    pub kind: Kind,
-    /// How many of them were begun.
-    pub visits: u32,
-    /// How many kinds of outcome they have shown.
-    pub outcomes: u32,
-    /// How many of those only one trial has shown.
-    pub seen_once: u32,
-    /// What one costs, as a multiple of the cheapest.
-    pub cost: f64,
-    /// The probability that the next one shows something new, for the time that it takes.
-    pub score: f64,
-}
-
 /// What was tried, what it has shown, and what is next.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -99,6 +39,8 @@ pub struct Search {
     last_number: u32,
     begun: u32,
     books: Vec<Book>,
+    /// How often each kind of outcome was seen in a situation, and in which cell first.
+    outcomes: BTreeMap<(Situation, String), (u32, usize)>,
 }
 
 /// A kind of trial, and which visits of a cell of the plan are of that kind.
@@ -156,6 +98,7 @@ impl Search {
             round: round.len() as u32,
             last_number: round.len() as u32,
             begun: 0,
+            outcomes: BTreeMap::new(),
             options,
         }
     }
@@ -209,7 +152,7 @@ impl Search {
         let book = &self.books[at];
         let why = format!(
             "score {score:.2}: {} seen once in {} visits, cost {:.1}",
-            book.seen_once(),
+            book.seen_once,
             book.visits,
             self.cost(at, cheapest),
         );
@@ -229,8 +172,18 @@ impl Search {
 
     /// The trial is over, and this is what it has shown.
     pub fn end(&mut self, trial: &Trial, shown: &Shown) {
-        if let Some(at) = self.by_kind.get(&Kind::of(trial)) {
-            self.books[*at].note(shown);
+        let Some(at) = self.by_kind.get(&Kind::of(trial)).copied() else { return };
+        self.books[at].note(shown);
+        if shown.missed {
+            return;
+        }
+        let key = (trial.situation, shown.outcome.clone());
+        let (times, first) = self.outcomes.entry(key).or_insert((0, at));
+        *times += 1;
+        match *times {
+            1 => self.books[at].seen_once += 1,
+            2 => self.books[*first].seen_once -= 1,
+            _ => {}
         }
     }
 
@@ -250,7 +203,7 @@ impl Search {
                 kind: place.kind.clone(),
                 visits: book.visits,
                 outcomes: book.kinds(),
-                seen_once: book.seen_once(),
+                seen_once: book.seen_once,
                 cost: self.cost(at, cheapest),
                 score: if self.earns(at) { self.score(at, cheapest) } else { 0.0 },
             }
@@ -324,7 +277,8 @@ impl Search {
         let book = &self.books[at];
         let share = self.begun as usize / self.cells.len().max(1);
         let has_its_share = book.visits as usize > share;
-        !self.cells[at].is_support && !(book.denied >= ESTABLISHED && has_its_share)
+        let is_known = book.denied >= ESTABLISHED && has_its_share;
+        !self.cells[at].is_support && !is_known
     }
 
     fn score(&self, at: usize, cheapest: f64) -> f64 {

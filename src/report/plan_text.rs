@@ -1,9 +1,10 @@
 //! A plan for people, as a table, and for programs, as JSON.
 
 use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, SignalTo, Situation, Trial};
+use crate::model::search::{Choice, Standing};
 
 use super::numbers::counted;
-use super::text::{columns, cut};
+use super::text::{columns, cut, hanging};
 
 const WIDTH: usize = 80;
 const TITLES: [&str; 7] = ["trial", "seed", "situation", "signal", "moment", "conns", "pace"];
@@ -25,6 +26,43 @@ pub fn table(plan: &Plan) -> String {
         text.push_str(&line(row, &widths));
     }
     text
+}
+
+/// What a plan of a budget does not say.
+pub const WHAT_FOLLOWS: &str = "
+This is the first round. What a budget tries after it depends on what the trials
+show: see plan --after REPORT. With --trials N, the plan is fixed.
+";
+
+/// What a search would try after so many trials, and what each kind of trial is worth.
+pub fn next(trials: usize, choice: Option<&Choice>, standings: &[Standing]) -> String {
+    let after = counted(trials as u64, "trial", "trials");
+    let mut text = match choice {
+        None => format!("after {after}, nothing is left to try\n"),
+        Some(Choice { trial, why }) => {
+            let why = why.as_deref().unwrap_or("it is part of the first round");
+            let why = hanging("", &format!("after {after}, trial {}: {why}", trial.number), WIDTH);
+            let one = Plan { seed: trial.seed, trials: vec![trial.clone()] };
+            let rows = table(&one);
+            // Its first line is about the whole of a plan.
+            format!("{why}\n{}", rows.split_once("\n\n").map_or("", |(_, rows)| rows))
+        }
+    };
+    text.push_str("\n score  visits  outcomes  seen once  cost  kind of trial\n");
+    for standing in standings {
+        let Standing { kind, visits, outcomes, seen_once, cost, score } = standing;
+        let line = format!(
+            "{score:>6.2} {visits:>7} {outcomes:>9} {seen_once:>10} {cost:>5.1}  {}",
+            kind.name()
+        );
+        text.push_str(&format!("{}\n", cut(&line, WIDTH)));
+    }
+    text
+}
+
+/// The same as JSON.
+pub fn next_json(choice: Option<&Choice>, standings: &[Standing]) -> String {
+    format!("{:#}\n", serde_json::json!({ "next": choice, "standings": standings }))
 }
 
 /// The plan as JSON, as it also stands in the report.

@@ -1,6 +1,6 @@
 //! What the trials of one cell have shown, as far as the search goes by it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crate::model::search::Shown;
 
@@ -25,8 +25,10 @@ pub(super) struct Book {
     pub(super) lost: u32,
     /// Whether there can be no more.
     pub(super) closed: bool,
+    /// How many kinds of outcome it has shown that no other trial of its situation has.
+    pub(super) seen_once: u32,
     missed: u32,
-    outcomes: BTreeMap<String, u32>,
+    outcomes: BTreeSet<String>,
     over: u32,
     took_ms: u64,
 }
@@ -40,7 +42,7 @@ impl Book {
         self.took_ms += u64::from(shown.took_ms);
         match shown.missed {
             true => self.missed += 1,
-            false => *self.outcomes.entry(shown.outcome.clone()).or_default() += 1,
+            false => _ = self.outcomes.insert(shown.outcome.clone()),
         }
     }
 
@@ -49,17 +51,12 @@ impl Book {
         self.outcomes.len() as u32
     }
 
-    /// How many of them only once.
-    pub(super) fn seen_once(&self) -> u32 {
-        self.outcomes.values().filter(|times| **times == 1).count() as u32
-    }
-
     /// The probability that the next visit shows a kind of outcome that none has shown. Good's
     /// estimate is what was seen once, by the number of visits; with one more of each, as what never
     /// shows anything new is not worth nothing.
     pub(super) fn chance_of_news(&self) -> f64 {
         let showing = self.visits.saturating_sub(self.missed.min(MISSES));
-        f64::from(self.seen_once() + 1) / f64::from(showing + 1)
+        f64::from(self.seen_once + 1) / f64::from(showing + 1)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a long report adds: full reasons, coverage, outcomes, timings, pooled clients.
 
+use std::collections::BTreeMap;
+
 use anstyle::Style as Ansi;
 
 use crate::model::run::Distribution;
@@ -14,6 +16,7 @@ impl Page<'_> {
         let parts = [
             ("reasons", self.reasons()),
             ("coverage", self.coverage()),
+            ("search", self.search()),
             ("outcomes by phase at the signal", self.outcomes()),
             ("timings", self.timings()),
             ("pooled clients (they accuse nobody)", self.pooled()),
@@ -41,11 +44,18 @@ impl Page<'_> {
             let signal = cell.signal.map_or("control".into(), |s| s.to_string());
             let lost = match (cell.requests, cell.lost) {
                 (0, _) => String::new(),
-                (requests, lost) => format!("{} of {} lost", grouped(lost), grouped(requests)),
+                (requests, lost) => format!("  {} of {} lost", grouped(lost), grouped(requests)),
+            };
+            // A report of an earlier version does not say.
+            let kinds = match cell.outcomes {
+                0 => String::new(),
+                1 => "1 kind".into(),
+                kinds => format!("{kinds} kinds"),
             };
             let (situation, moment, trials) = (cell.situation.name(), &cell.moment, cell.trials);
-            let line =
-                format!("    {situation:<20} {moment:<13} {trials:>5} × {signal:<10} {lost}");
+            let line = format!(
+                "    {situation:<20} {moment:<13} {trials:>5} × {signal:<8} {kinds:<8}{lost}"
+            );
             text.push_str(&format!("{}\n", cut(line.trim_end(), self.width)));
             for (id, violations) in &cell.violations {
                 let line = format!("{} × {id}", grouped(*violations));
@@ -56,6 +66,26 @@ impl Page<'_> {
             text.push_str(&hanging("    ", &format!("{what}: {why}"), self.width));
         }
         text
+    }
+
+    /// How many trials were chosen by what others had shown, and what most of them were.
+    fn search(&self) -> String {
+        let Some(search) = &self.report.search else { return String::new() };
+        let mut times: BTreeMap<&str, u64> = BTreeMap::new();
+        for trial in self.report.trials.iter().filter(|it| search.chosen.contains_key(&it.number)) {
+            *times.entry(trial.situation.name()).or_default() += 1;
+        }
+        let mut times: Vec<_> = times.into_iter().collect();
+        times.sort_by_key(|(name, times)| (std::cmp::Reverse(*times), *name));
+        let most: Vec<_> = times.iter().map(|(name, times)| format!("{times} {name}")).collect();
+        let text = format!(
+            "{} of the first round, {} chosen by what was shown: {} (why: plan --after REPORT, and \
+             report.json)",
+            grouped(search.first_round.into()),
+            grouped(search.chosen.len() as u64),
+            if most.is_empty() { "none".to_owned() } else { most.join(", ") },
+        );
+        hanging("    ", &text, self.width)
     }
 
     fn outcomes(&self) -> String {

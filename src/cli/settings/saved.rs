@@ -1,0 +1,31 @@
+//! The settings of a run that is over: its report has them.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::{Layers, Settings};
+use crate::cli::args::RunArgs;
+use crate::cli::error::UsageError;
+use crate::cli::{config, environment};
+use crate::model::run::RunReport;
+
+impl Settings {
+    /// The settings that a report was written with, and what departs from them here.
+    ///
+    /// # Errors
+    /// When the report was not written by a run, or what departs from it is wrong.
+    pub fn of_report(
+        run: &RunArgs,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        dir: &Path,
+        (path, report): (&Path, &RunReport),
+    ) -> Result<Self, UsageError> {
+        let env = environment::options(variables)?;
+        let file = config::of_report(&report.configuration, path)?;
+        let layers = Layers { line: run, env: &env, file: &file, dir, config_file: None };
+        let settings = layers.settings()?;
+        // Every situation is named in a report, also where nobody had named one.
+        let pid_1_counts = !report.plan.trials.iter().any(|trial| trial.aside);
+        Ok(Self { pid_1_counts, seed: settings.seed.or(Some(report.seed)), ..settings })
+    }
+}
