@@ -215,3 +215,126 @@ pub(crate) fn set_realtime(on: bool) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// A stop of a thread that the calling thread traces (ptrace(2)).
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TraceStop {
+    /// The thread.
+    pub(crate) tid: u32,
+    /// The signal that it stopped with: 0x80 more than SIGTRAP at a system call.
+    pub(crate) signal: i32,
+    /// Which event stopped it (PTRACE_EVENT_...); 0 where none did.
+    pub(crate) event: i32,
+}
+
+/// The next stop of any thread that the calling thread traces, where there is one now. Nobody is
+/// taken in that has ended, and nobody else's children are asked for (waitid(2)).
+///
+/// Not by nix: it knows no real-time signals, and would lose the stop that one causes.
+///
+/// # Errors
+/// ECHILD when there is nobody.
+#[cfg(target_os = "linux")]
+pub(crate) fn next_trace_stop() -> io::Result<Option<TraceStop>> {
+    let flags = libc::WSTOPPED | libc::WNOHANG | libc::__WALL | libc::__WNOTHREAD;
+    // SAFETY: the structure is zeroed, which is valid, and lives through the call.
+    let (done, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        (libc::waitid(libc::P_ALL, 0, &mut info, flags), info)
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: waitid(2) fills in these fields; without a stop they are zero.
+    let (tid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let stop = TraceStop { tid: tid as u32, signal: status & 0xff, event: status >> 8 };
+    Ok((tid != 0).then_some(stop))
+}
+
+/// How a thread that is traced and stopped goes on.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoOn {
+    /// To its next system call.
+    ToSyscall,
+    /// Until something else happens.
+    Freely,
+    /// Not at all: it stays stopped by its signal until it is continued (PTRACE_LISTEN).
+    Stopped,
+}
+
+/// Lets a thread that is traced and stopped go on, with a signal or with none (0).
+///
+/// Not by nix: it knows no real-time signals.
+///
+/// # Errors
+/// ESRCH when it has ended, or was not stopped.
+#[cfg(target_os = "linux")]
+pub(crate) fn trace_on(tid: u32, how: GoOn, signal: i32) -> io::Result<()> {
+    let request = match how {
+        GoOn::ToSyscall => libc::PTRACE_SYSCALL,
+        GoOn::Freely => libc::PTRACE_CONT,
+        GoOn::Stopped => libc::PTRACE_LISTEN,
+    };
+    let (address, signal) = (std::ptr::null_mut::<u8>(), i64::from(signal));
+    // SAFETY: these requests take two numbers and no memory.
+    let done = unsafe { libc::ptrace(request, tid as libc::pid_t, address, signal) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What a thread does that has stopped at a system call (PTRACE_GET_SYSCALL_INFO).
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SyscallStop {
+    /// It is about to make this one.
+    Entry {
+        /// The number of the call.
+        number: i64,
+        /// Its arguments.
+        arguments: [u64; 6],
+    },
+    /// It has made one.
+    Exit {
+        /// What the call gave: an error's number, negative, where it failed.
+        result: i64,
+    },
+}
+
+/// What a thread does that has stopped at a system call; nothing of a call that is not of this
+/// machine's own kind, as those of 32-bit programs are.
+///
+/// # Errors
+/// ESRCH when it has ended; EIO before Linux 5.3.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) fn syscall_stop(tid: u32) -> io::Result<Option<SyscallStop>> {
+    #[cfg(target_arch = "x86_64")]
+    const OWN_ARCH: u32 = 0xc000_003e;
+    #[cfg(target_arch = "aarch64")]
+    const OWN_ARCH: u32 = 0xc000_00b7;
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    const OWN_ARCH: u32 = 0;
+    let info = nix::sys::ptrace::syscall_info(nix::unistd::Pid::from_raw(tid as i32))?;
+    if info.arch != OWN_ARCH {
+        return Ok(None);
+    }
+    Ok(match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: `op` says which member of the union the kernel has filled in.
+            let entry = unsafe { info.u.entry };
+            Some(SyscallStop::Entry { number: entry.nr as i64, arguments: entry.args })
+        }
+        libc::PTRACE_SYSCALL_INFO_EXIT => {
+            // SAFETY: the same.
+            let exit = unsafe { info.u.exit };
+            Some(SyscallStop::Exit { result: exit.sval })
+        }
+        _ => None,
+    })
+}
+
+/// The same where the C library has no such structure: no call is known.
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+pub(crate) fn syscall_stop(_: u32) -> io::Result<Option<SyscallStop>> {
+    Ok(None)
+}

@@ -241,6 +241,7 @@ fn facts(trials: u32) -> RunFacts {
         duration_ms: 29_812.0,
         interrupted: None,
         retries: 0,
+        deep: None,
         chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
         histories: None,

@@ -336,6 +336,9 @@ pub struct AmountArgs {
     /// Draw the plan from this number [default: a new one]
     #[arg(long, value_name = "SEED", value_parser = values::seed)]
     pub seed: Option<u64>,
+    /// Also send the signal exactly at the server's system calls (ptrace)
+    #[arg(long, conflicts_with = "pid")]
+    pub deep: bool,
     /// Trials at the same time [default: by processors]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub parallel: Option<u16>,

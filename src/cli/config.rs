@@ -37,6 +37,8 @@ pub struct ConfigFile {
     pub cwd: Option<PathBuf>,
     /// Whether to make it PID 1, as in a container without an init.
     pub as_pid_1: bool,
+    /// Whether to send the signal exactly at its system calls, too.
+    pub deep: bool,
     /// Variables to set for it.
     pub env: BTreeMap<String, String>,
     /// Where it listens; a path in it is asked for.

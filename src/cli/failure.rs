@@ -34,6 +34,11 @@ pub enum Failure {
     /// A trial could not be carried out, however often it was tried.
     #[error(transparent)]
     Trial(#[from] TrialError),
+    /// Nothing but points at system calls was to be tried, and there is none.
+    #[error(
+        "no signal can be sent at a system call: {0}\n  leave out --deep, or try other situations, too"
+    )]
+    NoPoint(String),
     /// The user asked for the end before there was anything to report.
     #[error("interrupted by {0} before the end of the first trial, so that there is no report")]
     Interrupted(Signal),
@@ -55,7 +60,7 @@ impl Failure {
                 TrialError::Pattern(_) => UsageError::EXIT_CODE,
                 _ => 4,
             },
-            Failure::Rehearsal(_) => 4,
+            Failure::Rehearsal(_) | Failure::NoPoint(_) => 4,
             Failure::Interrupted(signal) => {
                 u8::try_from(128 + signal.number()).unwrap_or(UsageError::EXIT_CODE)
             }

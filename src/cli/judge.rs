@@ -96,6 +96,7 @@ impl Judged {
             duration_ms: 0.0,
             interrupted: None,
             retries: 0,
+            deep: None,
             chosen: BTreeSet::new(),
             unreachable: BTreeMap::new(),
             histories: None,

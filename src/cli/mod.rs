@@ -11,6 +11,7 @@ pub mod args;
 pub mod bundled;
 mod ci;
 pub mod config;
+mod deep;
 mod desk;
 pub mod environment;
 pub mod error;

@@ -10,7 +10,7 @@ use clap::ColorChoice;
 use crate::model::address::ServerAddress;
 use crate::model::history::History;
 use crate::model::plan::{Plan, Situation};
-use crate::model::run::{Environment, RequestReport, RunReport, TargetReport, Tool};
+use crate::model::run::{DeepReport, Environment, RequestReport, RunReport, TargetReport, Tool};
 use crate::model::search::SearchReport;
 use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
@@ -42,6 +42,8 @@ pub struct RunRecord<'a> {
     pub retries: u32,
     /// Situations that the target gives no occasion for, and why.
     pub unreachable: BTreeMap<Situation, &'static str>,
+    /// What was to be tried at system calls.
+    pub deep: Option<DeepReport>,
     /// The target as it was found.
     pub rehearsed: &'a Rehearsed,
     /// What each trial showed.
@@ -71,6 +73,7 @@ impl RunRecord<'_> {
             duration_ms: self.duration.as_secs_f64() * 1e3,
             interrupted: self.interrupted,
             retries: self.retries,
+            deep: self.deep,
             chosen: self.settings.situations.iter().copied().collect(),
             unreachable: self.unreachable,
             histories: Some(self.histories.display().to_string()),

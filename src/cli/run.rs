@@ -11,6 +11,7 @@ use crate::model::plan::Situation;
 use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
+use crate::plan::PlanOptions;
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::kept::try_as_pid_1;
 use crate::target::launch::LaunchError;
@@ -22,6 +23,7 @@ use crate::trial::subject::Subject;
 
 use super::bundled;
 use super::complain;
+use super::deep::deep;
 use super::desk::{Desk, Results};
 use super::error::UsageError;
 use super::failure::{Failure, internal};
@@ -62,8 +64,10 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
     let workers = parallelism(&settings, &rehearsed.subject);
     let Rehearsed { subject, address } = &rehearsed;
+    let deep = deep(&settings, subject, interrupt)?;
+    let options = PlanOptions { points: deep.points, ..settings.plan_options(seed) };
     let schedule = Schedule::new(
-        (settings.plan_options(seed), extent, begun),
+        (options, extent, begun),
         occasion(subject, address.as_ref()),
         workers,
         interrupt,
@@ -101,6 +105,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         retries,
         unreachable,
         histories: store.folder(),
+        deep: deep.report,
         rehearsed: &rehearsed,
         summaries: &summaries,
         interrupted: interrupt.asked(),

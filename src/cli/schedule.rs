@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::load::cast::{Part, cast};
+use crate::load::cast::{Part, cast, cast_at_syscall};
 use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
@@ -282,6 +282,9 @@ impl<'a> Schedule<'a> {
         let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
         if trial.situation.needs_writes() && !self.options.writes {
             return Err("no write is declared (--write)");
+        }
+        if let Some(Moment::AtSyscall { point, .. }) = trial.signals.first().map(|it| it.moment) {
+            return cast_at_syscall(point.reach, requests);
         }
         match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.

@@ -140,6 +140,9 @@ pub struct Settings {
     /// How much is done.
     #[serde(flatten)]
     pub amount: Amount,
+    /// Whether the signal is sent at system calls of the target, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deep: bool,
     /// What the plan is drawn from; the caller draws one where absent.
     #[serde(serialize_with = "written::seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -350,6 +353,7 @@ impl Layers<'_> {
             access_log: self.access_log(),
             log_file: self.log_file(),
             amount: running::amount(pid, self.amount())?,
+            deep: line.amount.deep || env.amount.deep || file.deep,
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
             outputs: Outputs::resolve(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::event::SocketSeen;
 use crate::model::plan::{Landmark, Situation};
+use crate::model::syscall::Reach;
 
 use super::exchange::Pace;
 use super::open::Outstanding;
@@ -96,6 +97,23 @@ pub fn cast(
         parts.extend((0..of_each).map(|nth| Part { pose, template, nth }));
     }
     Ok(parts)
+}
+
+/// The connection of a trial at a system call, which asks for the quickest page as soon as all
+/// threads are followed.
+///
+/// # Errors
+/// What the target lacks for it, and what to do about it.
+pub fn cast_at_syscall(
+    reach: Reach,
+    requests: &[PreparedRequest],
+) -> Result<Vec<Part>, &'static str> {
+    let pose = match reach {
+        Reach::Fresh => Pose::Queued,
+        Reach::Kept => Pose::DeliveredAgain,
+    };
+    let template = template(pose, Situation::OneRequest, requests)?;
+    Ok(vec![Part { pose, template, nth: 0 }])
 }
 
 fn poses(

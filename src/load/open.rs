@@ -22,6 +22,13 @@ struct Open {
     traffic: Traffic,
 }
 
+impl Open {
+    fn is_wholly_asked(&self) -> bool {
+        let sent = self.traffic.lock().sent.back().map_or(0, |(_, sent)| *sent);
+        self.outstanding.is_some_and(|asked| sent >= asked.sent_before + asked.total)
+    }
+}
+
 /// What a client has sent and received on one connection, and when. Clones are the same.
 #[derive(Clone, Debug)]
 pub struct Traffic(Arc<Mutex<Counted>>);
@@ -119,6 +126,14 @@ impl OpenConnections {
     /// The request that is on its way on a connection.
     pub fn outstanding(&self, connection: ConnectionId) -> Option<Outstanding> {
         self.lock().get(&connection)?.outstanding
+    }
+
+    /// The clients' ends of the connections whose request on its way was sent wholly, in the order
+    /// of their opening.
+    pub fn wholly_asked(&self) -> Vec<SocketAddr> {
+        let open = self.lock();
+        let asked = open.values().filter(|open| open.is_wholly_asked());
+        asked.filter_map(|open| open.client).collect()
     }
 
     /// Whether a request is on its way on any.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::address::ServerAddress;
 pub use super::line::{JobSubmit, LineSource, SourceLine};
 use super::signal::Signal;
+use super::syscall::{PointManner, SyscallPoint};
 use super::time::{Nanos, duration_ms};
 use super::write::{ReadBack, Write};
 
@@ -134,6 +135,8 @@ pub enum EventKind {
     },
     /// The target was let go on.
     Thawed,
+    /// A thread of the target stood still at a system call of the connection under test.
+    Traced(Traced),
     /// The situation was there, as seen from outside.
     SituationReached,
     /// The situation could not be reached, so that the trial counts for nothing.
@@ -224,6 +227,21 @@ pub enum EventKind {
     },
     /// A key that had been written was read after the second start.
     ReadBack(ReadBack),
+}
+
+/// A thread of the target that stood still at a system call (ptrace(2)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traced {
+    /// Where.
+    pub point: SyscallPoint,
+    /// What was done there besides.
+    pub manner: PointManner,
+    /// Its process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The system call, as it is called (syscalls(2)).
+    pub call: String,
 }
 
 /// Where a line of output came from.

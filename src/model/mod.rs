@@ -31,6 +31,7 @@ mod sights;
 pub mod signal;
 pub mod start;
 pub mod statistics;
+pub mod syscall;
 pub mod target;
 pub mod time;
 pub mod verdict;

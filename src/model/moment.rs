@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::start::StartMoment;
+use super::syscall::{PointManner, SyscallPoint};
 use super::time::duration_ms;
 
 /// Where in time a signal goes.
@@ -36,6 +37,13 @@ pub enum Moment {
     },
     /// While the target starts.
     Start(StartMoment),
+    /// At a boundary of a system call that the target makes for the one request.
+    AtSyscall {
+        /// Which one.
+        point: SyscallPoint,
+        /// What is done there besides.
+        manner: PointManner,
+    },
     /// At a landmark of a background job's life.
     Job {
         /// Which one.
@@ -52,6 +60,7 @@ impl Moment {
             Moment::Landmark { landmark } => landmark.name(),
             Moment::AfterPrevious { .. } => "again",
             Moment::Start(moment) => moment.name(),
+            Moment::AtSyscall { .. } => "at-syscall",
             Moment::Job { landmark } => landmark.name(),
         }
     }
@@ -63,6 +72,7 @@ impl Moment {
             Moment::Uniform { after } => format!("{:.1} ms", ms(after)),
             Moment::AfterPrevious { gap } => format!("again +{:.0} ms", ms(gap)),
             Moment::Start(moment) => moment.to_string(),
+            Moment::AtSyscall { point, manner } => format!("{point}{}", manner.suffix()),
             Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
                 self.name().to_owned()
             }

@@ -57,7 +57,10 @@ impl Trial {
         match (self.hold, &self.signals[..]) {
             (Some(hold), _) => format!("held {} ms", hold.pause.as_millis()),
             (None, []) => "none".to_owned(),
-            (None, [planned]) => planned.moment.name().to_owned(),
+            (None, [planned]) => match planned.moment {
+                point @ Moment::AtSyscall { .. } => point.text(),
+                moment => moment.name().to_owned(),
+            },
             (None, [_, later]) => later.moment.text(),
             (None, [_, later @ ..]) => {
                 let span: Duration = later.iter().filter_map(|later| later.moment.gap()).sum();

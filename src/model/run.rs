@@ -51,6 +51,9 @@ pub struct RunReport {
     /// where that was not tried beside the others.
     #[serde(default)]
     pub pid_1: Option<PidOneReport>,
+    /// What was tried at system calls; absent where that was not asked for.
+    #[serde(default)]
+    pub deep: Option<DeepReport>,
     /// What was tried how often.
     pub coverage: Vec<CoverageCell>,
     /// One entry a trial, in the order of the plan.
@@ -180,6 +183,17 @@ pub struct PidOneReport {
     pub trials: u32,
     /// The invariants that they violate and the others don't, the gravest first.
     pub changes: Vec<PidOneChange>,
+}
+
+/// What was tried at boundaries of the target's system calls (`--deep`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeepReport {
+    /// The points, in the order in which they are tried.
+    pub points: Vec<String>,
+    /// How many of them were tried.
+    pub tried: u32,
+    /// Why there is none, where there is none.
+    pub lacking: Option<String>,
 }
 
 /// An invariant that the target violates only as PID 1.

@@ -79,7 +79,8 @@ fn octets(address: IpAddr) -> [u8; 16] {
 /// What one answer says of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct State {
-    accepted: bool,
+    /// By which `/proc/PID/fd` names it; zero before it is accepted.
+    pub(super) inode: u32,
     unread: u32,
     received: u64,
     sent: u64,
@@ -88,8 +89,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn seen(self, connection: ConnectionId) -> SocketSeen {
-        let Self { accepted, unread, received, sent, unsent } = self;
-        SocketSeen { connection, accepted, unread, received, sent, unsent }
+        let Self { inode, unread, received, sent, unsent } = self;
+        SocketSeen { connection, accepted: inode != 0, unread, received, sent, unsent }
     }
 }
 
@@ -170,7 +171,7 @@ fn state(message: &[u8]) -> Option<State> {
     let info = attribute(message.get(DIAG_MESSAGE..)?, INFO)?;
     let fin = u32::from(FIN_STATES.contains(&tcp_state));
     Some(State {
-        accepted: inode != 0,
+        inode,
         unread: unread.saturating_sub(if unread > 0 { fin } else { 0 }),
         received: u64_at(info, 128)?.saturating_sub(u64::from(fin)),
         sent: u64_at(info, 200)?,

@@ -121,6 +121,25 @@ mod linux {
             Ok(seen)
         }
 
+        /// The inode of the server's side of a connection, by which `/proc/PID/fd` names it; zero
+        /// while it is not accepted, and `None` where there is none.
+        ///
+        /// # Errors
+        /// Where netlink fails.
+        pub fn inode(&mut self, server: SocketAddr, client: SocketAddr) -> io::Result<Option<u32>> {
+            self.sequence = self.sequence.wrapping_add(1);
+            let query = request(self.sequence, server, client);
+            send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
+            loop {
+                let length = self.receive()?;
+                let answers = answers(&self.buffer[..length]);
+                let mut own = answers.filter(|answer| answer.sequence == self.sequence);
+                if let Some(answer) = own.next() {
+                    return Ok(answer.state().map(|state| state.inode));
+                }
+            }
+        }
+
         /// Reads one answer, or one error, for each query of a batch.
         fn collect(
             &mut self,
@@ -227,6 +246,11 @@ mod elsewhere {
         /// Never called, since there is never a value.
         pub fn look(&mut self, _: SocketAddr, _: &[Asked]) -> io::Result<Vec<SocketSeen>> {
             Ok(Vec::new())
+        }
+
+        /// Never called, since there is never a value.
+        pub fn inode(&mut self, _: SocketAddr, _: SocketAddr) -> io::Result<Option<u32>> {
+            Ok(None)
         }
 
         /// Never called, since there is never a value.

@@ -11,8 +11,10 @@ use crate::model::plan::{
     Situation, Trial,
 };
 use crate::model::signal::Signal;
+use crate::model::syscall::{PointManner, SyscallPoint};
 
 mod draw;
+pub mod points;
 mod repeats;
 pub mod search;
 mod start;
@@ -72,6 +74,8 @@ enum Part {
     /// To show what a single signal does, where `slow-handler`, which shows the same, is not
     /// chosen.
     Once,
+    /// To show what the signal does at a system call.
+    Point,
 }
 
 /// Trials that differ in nothing but their moments.
@@ -147,6 +151,8 @@ pub struct PlanOptions {
     pub submits_jobs: bool,
     /// Whether the user has declared writes, which every trial then reads back.
     pub writes: bool,
+    /// The boundaries of system calls to try, in their order.
+    pub points: Vec<(SyscallPoint, PointManner)>,
 }
 
 impl PlanOptions {
@@ -167,6 +173,7 @@ impl PlanOptions {
             window: (Duration::from_millis(200), Duration::from_millis(600)),
             submits_jobs: false,
             writes: false,
+            points: Vec::new(),
         }
     }
 }
@@ -209,7 +216,11 @@ fn visited(
     number: u32,
 ) -> Trial {
     let situation = cell.situation;
-    let moment = moment(options, (place, situation), visit);
+    let moment = match cell.part {
+        Part::Point => points::moment(&options.points, visit),
+        _ => None,
+    };
+    let moment = moment.unwrap_or_else(|| self::moment(options, (place, situation), visit));
     let is_pid_1 = situation == Situation::AsPid1;
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
     let signals = cell.signal.map(|signal| match cell.part {
@@ -221,7 +232,7 @@ fn visited(
         }
     });
     let all = options.writes && situation != Situation::Startup;
-    let is_restarted = all || situation.is_followed_by_restart();
+    let is_restarted = all || (situation.is_followed_by_restart() && cell.part != Part::Point);
     Trial {
         number,
         // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
@@ -258,6 +269,7 @@ fn moment(options: &PlanOptions, (place, situation): (usize, Situation), visit: 
 fn period(options: &PlanOptions, cell: Cell) -> usize {
     match cell.situation {
         situation if situation.is_held() => HOLDS.len(),
+        _ if cell.part == Part::Point => options.points.len(),
         Situation::OneRequest => LANDMARKS.len(),
         Situation::Startup => start::PERIOD,
         Situation::JobRunning => job_landmarks(options).len(),
@@ -291,7 +303,7 @@ fn cells(options: &PlanOptions) -> Vec<Cell> {
     });
     let mut cells: Vec<_> = chosen
         .flat_map(|&(situation, part)| match part {
-            Part::Signal | Part::Once => {
+            Part::Signal | Part::Once | Part::Point => {
                 let cell = |signal: &Signal| Cell { situation, part, signal: Some(*signal) };
                 signals.iter().map(cell).collect()
             }
@@ -302,7 +314,22 @@ fn cells(options: &PlanOptions) -> Vec<Cell> {
         let (situation, part) = (Situation::Idle, Part::Signal);
         cells.extend(signals.iter().map(|signal| Cell { situation, part, signal: Some(*signal) }));
     }
-    cells
+    match options.points.is_empty() || !is_chosen(&Situation::OneRequest) {
+        true => cells,
+        false => with_points(options, signals, cells),
+    }
+}
+
+/// The same with a point of a system call after each trial, so that a short run has some of both;
+/// nothing else where nothing but one request is to be tried.
+fn with_points(options: &PlanOptions, signals: &[Signal], cells: Vec<Cell>) -> Vec<Cell> {
+    let point =
+        |signal| Cell { situation: Situation::OneRequest, part: Part::Point, signal: Some(signal) };
+    if options.situations == [Situation::OneRequest] {
+        return signals.iter().copied().map(point).collect();
+    }
+    let points = signals.iter().copied().map(point).cycle();
+    cells.into_iter().zip(points).flat_map(|(cell, point)| [cell, point]).collect()
 }
 
 fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {

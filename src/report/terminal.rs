@@ -11,6 +11,7 @@ use super::numbers::{counted, grouped, time};
 use super::phrases::{command, sentence};
 use super::text::{ascii, clean, hanging};
 
+mod deep;
 mod details;
 mod failures;
 mod pid_1;
@@ -140,6 +141,7 @@ impl Page<'_> {
             self.labelled("profile", &profile.join(" · ")),
             if is_worker { String::new() } else { self.labelled("requests", &self.requests()) },
             self.labelled("trials", &trials.join(" · ")),
+            self.deep(),
             "\n".into(),
         ]
         .concat()

@@ -16,4 +16,5 @@ mod pid_files;
 pub mod port;
 pub mod ready;
 mod stop;
+pub mod trace;
 pub mod tree;

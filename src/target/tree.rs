@@ -196,7 +196,7 @@ pub fn socket_inodes(pid: u32) -> BTreeSet<u32> {
     entries.flatten().filter_map(|entry| socket_inode(&entry.path())).collect()
 }
 
-fn socket_inode(link: &Path) -> Option<u32> {
+pub(super) fn socket_inode(link: &Path) -> Option<u32> {
     let target = std::fs::read_link(link).ok()?;
     target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

@@ -30,6 +30,7 @@ use super::situation::{Scene, Stagehand};
 use super::started::{Started, start};
 use super::subject::Subject;
 
+mod at_syscall;
 mod preflight;
 mod restart;
 mod signalling;
@@ -152,6 +153,9 @@ impl<'a> Course<'a> {
     async fn follow(&mut self, interrupt: &Interrupt) -> Result<(), TrialError> {
         if self.planned_after().is_none() {
             self.note_dispositions();
+        }
+        if let Some(Moment::AtSyscall { point, manner }) = self.moment() {
+            return self.follow_from_syscall((point, manner), interrupt).await;
         }
         self.ask_for_jobs();
         let followed = self.followed.clone();

@@ -1,6 +1,7 @@
 //! Carries out one trial: from a plan to a list of events, whatever the target does.
 
 pub mod carry_out;
+pub mod deep;
 pub mod error;
 pub mod interrupt;
 pub mod isolation;

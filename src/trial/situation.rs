@@ -80,6 +80,13 @@ impl Stagehand<'_> {
         }
     }
 
+    /// Starts the clients of a situation, as far as the target need not stand still for it.
+    pub(super) async fn prepare(&mut self, parts: &[Part]) -> Result<(), String> {
+        let actors: Vec<Actor> =
+            parts.iter().map(|part| Actor::start(*part, self.clients, self.tasks)).collect();
+        self.wait(&actors, Actor::is_prepared, LIMIT).await
+    }
+
     /// Catches a request in process where each is answered at once: lets clients ask without a
     /// pause, holds the target still again and again, and looks what it was doing.
     pub(super) async fn catch_in_process(&mut self, seed: u64) -> Scene {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use crate::invariants::{BOTH_SIGNALS, NO_LISTENER};
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
-    Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport, SCHEMA_VERSION,
-    TargetReport, Timings, Tool, TrialReport,
+    DeepReport, Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport,
+    SCHEMA_VERSION, TargetReport, Timings, Tool, TrialReport,
 };
 use crate::model::search::SearchReport;
 use crate::model::signal::Signal;
@@ -57,6 +57,8 @@ pub struct RunFacts {
     pub chosen: BTreeSet<Situation>,
     /// Those of them that the target gives no occasion for, and why.
     pub unreachable: BTreeMap<Situation, &'static str>,
+    /// What was to be tried at system calls.
+    pub deep: Option<DeepReport>,
 }
 
 /// The report of a run, from its trials in whatever order they ended.
@@ -86,6 +88,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         target: run.target,
         pid_1: pid_1(&trials, &invariants),
         invariants,
+        deep: run.deep.map(|deep| tried(deep, &trials)),
         coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
         pooled_clients: pooled(&trials),
@@ -264,6 +267,17 @@ fn timings(trials: &[&TrialSummary]) -> Timings {
         ),
         harness_lag_ms: over(|trial| Some(trial.harness_lag_ms)),
     }
+}
+
+/// The same with how many of the points were tried.
+fn tried(deep: DeepReport, trials: &[&TrialSummary]) -> DeepReport {
+    let points: BTreeSet<&str> = deep.points.iter().map(String::as_str).collect();
+    let reached = trials.iter().filter(|trial| {
+        trial.report.missed.is_none() && trial.report.situation == Situation::OneRequest
+    });
+    let seen: BTreeSet<&str> = reached.map(|trial| trial.report.moment.as_str()).collect();
+    let tried = seen.intersection(&points).count() as u32;
+    DeepReport { tried, ..deep }
 }
 
 fn distribution(mut values: Vec<f64>) -> Option<Distribution> {

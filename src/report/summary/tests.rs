@@ -38,6 +38,7 @@ pub(super) fn facts() -> RunFacts {
         duration_ms: 1.0,
         interrupted: None,
         retries: 0,
+        deep: None,
         chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
         histories: None,

@@ -2,6 +2,7 @@
 
 use crate::model::event::{
     Connection, ConnectionEnd, Event, EventKind, ProbeOutcome, Readiness, Request, RequestEnd,
+    Traced,
 };
 use crate::model::run::{ExitReport, TrialReport};
 use crate::model::signal::Signal;
@@ -99,6 +100,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         }
         EventKind::Held { .. } => lane(lanes, "target").marks.push(Mark::of(at, POINT, "held")),
         EventKind::Thawed => lane(lanes, "target").marks.push(Mark::of(at, POINT, "let go")),
+        EventKind::Traced(traced) => add_traced(lanes, traced, at),
         EventKind::ListenerClosed => {
             lane(lanes, "listener").marks.push(Mark::of(at, END, "closed"));
         }
@@ -145,6 +147,11 @@ fn add_left(lanes: &mut Vec<Lane>, left: &EventKind, at: f64) {
         _ => ("port", "taken".into()),
     };
     lane(lanes, label).marks.push(Mark::of(at, POINT, &note));
+}
+
+fn add_traced(lanes: &mut Vec<Lane>, traced: &Traced, at: f64) {
+    let note = format!("{}{}", traced.point, traced.manner.suffix());
+    lane(lanes, "thread").marks.push(Mark::of(at, POINT, &note));
 }
 
 fn readiness(outcome: Readiness) -> (char, String) {
