@@ -244,6 +244,13 @@ pub struct Traced {
     pub call: String,
 }
 
+impl Traced {
+    /// The point and the manner: `after recv #1, held`.
+    pub fn text(&self) -> String {
+        format!("{}{}", self.point, self.manner.suffix())
+    }
+}
+
 /// Where a line of output came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -72,7 +72,7 @@ impl Moment {
             Moment::Uniform { after } => format!("{:.1} ms", ms(after)),
             Moment::AfterPrevious { gap } => format!("again +{:.0} ms", ms(gap)),
             Moment::Start(moment) => moment.to_string(),
-            Moment::AtSyscall { point, manner } => format!("{point}{}", manner.suffix()),
+            Moment::AtSyscall { .. } => self.to_string(),
             Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
                 self.name().to_owned()
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::moment::{JobLandmark, Landmark, Moment};
 use super::start::{StartLandmark, StartMoment};
+use super::syscall::PointManner;
 
 /// The text is no moment.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no moment: use one such as 'reached', 'sent', 'first-byte', '312.5 ms' (after the \
-     load began), 'again +10 ms', 'handler +0.25 ms' or 'job-half-way'"
+     load began), 'again +10 ms', 'handler +0.25 ms', 'after recv #1, held' or 'job-half-way'"
 )]
 pub struct UnknownMoment(String);
 
@@ -21,6 +22,7 @@ impl fmt::Display for Moment {
             Moment::Uniform { after } => f.write_str(&exact(*after)),
             Moment::AfterPrevious { gap } => write!(f, "again +{}", exact(*gap)),
             Moment::Start(moment) => moment.fmt(f),
+            Moment::AtSyscall { point, manner } => write!(f, "{point}{}", manner.suffix()),
             Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
                 f.write_str(self.name())
             }
@@ -44,6 +46,10 @@ impl FromStr for Moment {
             }
             if let Some(gap) = text.strip_prefix("again +") {
                 return Some(Moment::AfterPrevious { gap: duration(gap)? });
+            }
+            let (point, manner) = PointManner::split(text);
+            if let Ok(point) = point.parse() {
+                return Some(Moment::AtSyscall { point, manner });
             }
             let start = || start(text).map(Moment::Start);
             duration(text).map(|after| Moment::Uniform { after }).or_else(start)
@@ -138,6 +144,12 @@ mod tests {
         assert_eq!(read("again +20 µs"), Ok(Moment::AfterPrevious { gap }));
         let near = StartMoment::Near { landmark: StartLandmark::Handler, offset_us: -250 };
         assert_eq!(read("handler -0.25 ms"), Ok(Moment::Start(near)));
+        let held = Moment::AtSyscall {
+            point: "after recv #1 (kept)".parse().unwrap(),
+            manner: PointManner::Held,
+        };
+        assert_eq!(read("after recv #1 (kept), held"), Ok(held));
+        assert_eq!(held.to_string(), "after recv #1 (kept), held");
         for text in ["", "soon", "12", "again 10 ms", "start 45 %", "handler 2 ms", "-1 ms"] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains("is no moment"), "{text}: {error}");

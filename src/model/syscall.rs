@@ -118,6 +118,13 @@ impl PointManner {
             PointManner::Extra => ", one queued",
         }
     }
+
+    /// A point's name, and the manner that stands after it.
+    pub fn split(text: &str) -> (&str, PointManner) {
+        let others = [PointManner::Held, PointManner::Extra];
+        let named = |manner: PointManner| Some((text.strip_suffix(manner.suffix())?, manner));
+        others.into_iter().find_map(named).unwrap_or((text, PointManner::Plain))
+    }
 }
 
 /// `after accept`, `before recv #1`; of a kept connection `after recv #1 (kept)`.

@@ -288,9 +288,7 @@ impl<'h> Sketch<'h> {
                 EventKind::PortLeft { address } => left(format!("{address} takes connections")),
                 EventKind::FileLeft { path, .. } => left(clean(&path.display().to_string())),
                 EventKind::Held { .. } => ("target", "end", "●", "held still".into()),
-                EventKind::Traced(traced) => {
-                    ("thread", "end", "●", format!("{}{}", traced.point, traced.manner.suffix()))
-                }
+                EventKind::Traced(it) => ("thread", "end", "●", it.text()),
                 EventKind::Thawed => ("target", "end", "●", "let go on".into()),
                 _ => continue,
             };

@@ -150,8 +150,7 @@ fn add_left(lanes: &mut Vec<Lane>, left: &EventKind, at: f64) {
 }
 
 fn add_traced(lanes: &mut Vec<Lane>, traced: &Traced, at: f64) {
-    let note = format!("{}{}", traced.point, traced.manner.suffix());
-    lane(lanes, "thread").marks.push(Mark::of(at, POINT, &note));
+    lane(lanes, "thread").marks.push(Mark::of(at, POINT, &traced.text()));
 }
 
 fn readiness(outcome: Readiness) -> (char, String) {
