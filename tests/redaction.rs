@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use shutdown_check::report::schema;
+
 use harness::{BIN, Ended, Running, User};
 
 #[allow(dead_code, reason = "each file of tests uses its part")]
@@ -105,6 +107,12 @@ fn no_report_and_no_history_has_a_secret() {
     assert!(assert_hidden_in_files(user.path("").as_path()) >= FORMATS.len() + 4);
 
     // And they are still histories and a report.
+    let validator = jsonschema::validator_for(&schema::history()).unwrap();
+    for line in history.lines() {
+        let line = serde_json::from_str(line).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&line).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{line}: {errors:#?}");
+    }
     for format in FORMATS {
         assert_said_without(&run(&user, &["report", "r/1", "--format", format]));
     }

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use serde_json::json;
+use shutdown_check::invariants::CATALOGUE;
 use shutdown_check::model::contract::{Contract, ExpectedResponse};
 use shutdown_check::model::event::{
     BodySeen, Connection, ConnectionEnd, Event, EventKind, ExitStatus, PooledRequest, Probe,
@@ -16,14 +17,15 @@ use shutdown_check::model::plan::{
     Arrivals, LoadShape, Moment, Plan, PlannedSignal, SignalTo, Situation, Trial,
 };
 use shutdown_check::model::run::{
-    Environment, InvariantReport, RequestReport, RunReport, TargetReport, Tool,
+    Environment, InvariantReport, PidOneChange, PidOneReport, RequestReport, RunReport,
+    TargetReport, Tool,
 };
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::time::Nanos;
 use shutdown_check::model::verdict::{Finding, Profile, Severity, Verdict, VerdictName, Violation};
 use shutdown_check::report::summary::{RunFacts, TrialSummary, assemble};
 use shutdown_check::report::terminal::{Detail, Style, View, render};
-use shutdown_check::report::{Format, json as json_report, schema};
+use shutdown_check::report::{Format, catalogue, json as json_report, schema};
 
 const IN_FLIGHT: &str = "in-flight-requests-complete";
 const QUEUED: &str = "queued-connections-are-served";
@@ -339,6 +341,28 @@ fn trials_that_count_for_nothing_say_why() {
 }
 
 #[test]
+fn what_would_be_otherwise_as_pid_1_is_told_to_everybody_alike() {
+    let mut report = pass_with_a_warning();
+    let change = |invariant: &str| PidOneChange {
+        invariant: invariant.into(),
+        level: Severity::Deny,
+        otherwise: VerdictName::Satisfied,
+        trials_violated: 1,
+        trial: 3,
+        message: "it was alive at the deadline".into(),
+    };
+    let changes = vec![change("exits-before-deadline"), change("jobs-finish")];
+    report.pid_1 = Some(PidOneReport { trials: 1, changes });
+    for format in [Format::Text, Format::Html, Format::Markdown] {
+        let text = format.render(&report, &PLAIN, &[]);
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let told =
+            "never exits: it was alive at the deadline (trial 3); it also violates jobs-finish";
+        assert!(words.contains(told), "{format}: {words}");
+    }
+}
+
+#[test]
 fn an_inconclusive_run_says_why_and_what_to_do() {
     insta::assert_snapshot!("inconclusive", render(&inconclusive(), &PLAIN));
 }
@@ -532,13 +556,45 @@ fn junit_counts_what_fails_a_run_as_failures_and_what_was_not_shown_as_errors_or
 
 #[test]
 fn the_committed_schema_is_the_current_one() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/reports/schema/report.schema.json");
-    let current = schema::render(&schema::report());
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-        std::fs::write(path, &current).unwrap();
+    let report = schema::render(&schema::report());
+    assert_current("reports/schema/report.schema.json", &report, "UPDATE_SCHEMAS");
+    let history = schema::render(&schema::history());
+    assert_current("reports/schema/history.schema.json", &history, "UPDATE_SCHEMAS");
+}
+
+#[test]
+fn the_page_of_invariants_is_the_current_one() {
+    let page = catalogue::page(CATALOGUE);
+    assert_current("docs/INVARIANTS.md", &page, "UPDATE_DOCS");
+}
+
+/// A committed file says what follows from the program; with the variable, it is made to.
+fn assert_current(name: &str, current: &str, variable: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os(variable).is_some() {
+        std::fs::write(&path, current).unwrap();
     }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == current, "{path} is not current: run the tests with UPDATE_SCHEMAS=1");
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == current, "{name} is not current: run the tests with {variable}=1");
+}
+
+#[test]
+fn histories_are_valid_by_the_schema_with_and_without_additions() {
+    let validator = jsonschema::validator_for(&schema::history()).unwrap();
+    for end in [RequestEnd::Complete, RequestEnd::Reset] {
+        let (header, events) = history(1, end).into_parts();
+        let mut header = serde_json::to_value(&header).unwrap();
+        header["added_later"] = json!(1);
+        let events = events.iter().map(|event| serde_json::to_value(event).unwrap());
+        for line in events.chain([header.clone()]) {
+            let errors: Vec<_> = validator.iter_errors(&line).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{line}: {errors:#?}");
+        }
+        header["trial"] = json!("perhaps");
+        assert!(!validator.is_valid(&header));
+    }
+    assert!(!validator.is_valid(&json!({ "at": 1, "event": "spawned", "pid": "one" })));
+    assert!(!validator.is_valid(&json!({ "at": 1, "event": "never-heard-of" })));
 }
 
 // ---- what a trial gives --------------------------------------------------------------------

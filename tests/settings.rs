@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
-use shutdown_check::cli::args::{Cli, Subcommands};
+use shutdown_check::cli::args::{Cli, Explained, Subcommands};
 use shutdown_check::cli::config;
 use shutdown_check::cli::settings::{Address, Amount, JudgeSettings, Settings, Verbosity};
 use shutdown_check::invariants::CATALOGUE;
@@ -124,7 +124,10 @@ fn subcommands_take_what_they_need() {
         other => panic!("{other:?}"),
     }
     match args(&format!("shutdown-check explain {ID}")).command {
-        Some(Subcommands::Explain(explain)) => assert_eq!(explain.id, ID),
+        Some(Subcommands::Explain(explain)) => match explain.what {
+            Explained::Invariant(invariant) => assert_eq!(invariant.id, ID),
+            Explained::Situation(it) => panic!("{it:?}"),
+        },
         other => panic!("{other:?}"),
     }
     for line in ["list", "list profiles --format json", "schema config", "reference-server -p 1"] {

@@ -11,6 +11,7 @@ use clap::{
 };
 
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
+pub use super::values::Explained;
 use super::values::{self, PathSpec};
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
@@ -71,7 +72,7 @@ pub enum Subcommands {
     Judge(Box<JudgeArgs>),
     /// List the invariants, situations and profiles
     List(ListArgs),
-    /// Say what an invariant means, why it matters and how to fix it
+    /// Say what an invariant or a situation means, why it matters and how to fix it
     Explain(ExplainArgs),
     /// Print the JSON Schema of a file that is written or read
     Schema(SchemaArgs),
@@ -472,15 +473,15 @@ pub enum Listed {
 /// The options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// The invariant's id, as in reports and `shutdown-check list`
-    #[arg(value_name = "ID", value_parser = values::invariant)]
-    pub id: &'static str,
+    /// An invariant or a situation, as in reports and `shutdown-check list`
+    #[arg(value_name = "NAME", value_parser = values::explained)]
+    pub what: Explained,
 }
 
 /// The options of `schema`.
 #[derive(Args, Clone, Debug)]
 pub struct SchemaArgs {
-    /// Of what: report or config
+    /// Of what: report, history or config
     #[arg(value_enum, default_value = "report", hide_possible_values = true)]
     pub of: SchemaOf,
 }
@@ -490,6 +491,8 @@ pub struct SchemaArgs {
 pub enum SchemaOf {
     /// The JSON report.
     Report,
+    /// Each line of a history.
+    History,
     /// shutdown-check.toml.
     Config,
 }

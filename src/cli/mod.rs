@@ -65,7 +65,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Subcommands::Plan(args)) => plan(&args)?,
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
-        Some(Subcommands::Explain(args)) => show::explain(args.id),
+        Some(Subcommands::Explain(args)) => show::explain(args.what),
         Some(Subcommands::Schema(args)) => show::schema(&args),
         Some(Subcommands::Report(args)) => render::report(&args)?,
         Some(Subcommands::Selftest(args)) => selftest::selftest(&args, &interrupt()?)?,

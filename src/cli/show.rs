@@ -1,15 +1,16 @@
 //! The commands that only print: `plan`, `list`, `explain`, `schema`.
 
-use crate::invariants::{self, CATALOGUE};
+use crate::invariants::CATALOGUE;
 use crate::model::run::RunReport;
 use crate::plan;
 use crate::plan::search::Search;
-use crate::report::{Format, catalogue, plan_text, schema};
+use crate::report::{Format, catalogue, plan_text, schema, situations};
 
 use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
 use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
+use super::values::Explained;
 
 /// Kinds of trial that are shown of a search: those that may be next.
 const SHOWN: usize = 20;
@@ -70,11 +71,12 @@ fn listed_name(what: Listed) -> &'static str {
     }
 }
 
-/// Prints what an invariant means.
-pub fn explain(id: &str) -> u8 {
-    if let Some(invariant) = invariants::find(id) {
-        print(&catalogue::explain(invariant));
-    }
+/// Prints what an invariant or a situation means.
+pub fn explain(what: Explained) -> u8 {
+    print(&match what {
+        Explained::Invariant(invariant) => catalogue::explain(invariant),
+        Explained::Situation(situation) => situations::explain(situation),
+    });
     0
 }
 
@@ -82,6 +84,7 @@ pub fn explain(id: &str) -> u8 {
 pub fn schema(args: &SchemaArgs) -> u8 {
     match args.of {
         SchemaOf::Report => print(&schema::render(&schema::report())),
+        SchemaOf::History => print(&schema::render(&schema::history())),
         SchemaOf::Config => print(&schema::render(&super::config::schema())),
     }
     0

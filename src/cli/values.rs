@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::invariants::{self, CATALOGUE};
+use crate::invariants::{self, CATALOGUE, Invariant};
 use crate::model::contract::{JobPatterns, SecondSignal};
 use crate::model::ledger::{JobLines, line_pattern};
 use crate::model::plan::{SignalTo, Situation};
@@ -92,6 +92,29 @@ pub(super) fn situation(text: &str) -> Result<Situation, String> {
     let names = Situation::ALL.iter().map(|situation| situation.name());
     Situation::ALL.into_iter().find(|situation| situation.name() == text).ok_or_else(|| {
         format!("no situation is called {text:?}; {}", advice(text, names, "shutdown-check list"))
+    })
+}
+
+/// What can be explained.
+#[derive(Clone, Copy, Debug)]
+pub enum Explained {
+    /// An invariant of the catalogue.
+    Invariant(&'static Invariant),
+    /// A situation.
+    Situation(Situation),
+}
+
+/// An invariant or a situation by its name.
+pub(super) fn explained(text: &str) -> Result<Explained, String> {
+    let invariant = invariants::find(text).map(Explained::Invariant);
+    let named = |situation: &Situation| situation.name() == text;
+    let found =
+        invariant.or_else(|| Situation::ALL.into_iter().find(named).map(Explained::Situation));
+    let ids = CATALOGUE.iter().map(|invariant| invariant.id);
+    let names = ids.chain(Situation::ALL.iter().map(|situation| situation.name()));
+    found.ok_or_else(|| {
+        let advice = advice(text, names, "shutdown-check list");
+        format!("no invariant and no situation is called {text:?}; {advice}")
     })
 }
 

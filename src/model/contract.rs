@@ -21,37 +21,46 @@ impl Contract {
 }
 
 /// What is expected of the target. A recorded history can be judged again under another one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Contract {
     /// The time from the signal within which the target exits.
     #[serde(rename = "deadline_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub deadline: Duration,
     /// The time from the signal after which no new connection is taken.
     #[serde(rename = "refuse_within_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub refuse_within: Duration,
     /// The time from the signal after which no job starts.
     #[serde(rename = "jobs_stop_within_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub jobs_stop_within: Duration,
     /// Where the kernel can't be asked: how long before the signal a request must have been sent
     /// to count as held by the program.
     #[serde(rename = "inference_margin_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub inference_margin: Duration,
     /// How late the harness may have been before a trial of its proves nothing.
     #[serde(rename = "lag_limit_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub lag_limit: Duration,
     /// The time from a signal within which the kernel has ended a process that does not handle it:
     /// what completes later was drained.
     #[serde(rename = "default_action_within_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub default_action_within: Duration,
     /// The time from the signal within which a target with nothing to do exits.
     #[serde(rename = "idle_exit_within_ms", with = "duration_ms", default = "one_second")]
+    #[schemars(with = "f64")]
     pub idle_exit_within: Duration,
     /// The time from the signal within which the readiness endpoint fails.
     #[serde(rename = "unready_within_ms", with = "duration_ms", default = "one_second")]
+    #[schemars(with = "f64")]
     pub unready_within: Duration,
     /// The time from the signal in which a handler may not yet have run, so that what was begun in
     /// it may look as before.
     #[serde(rename = "reaction_ms", with = "duration_ms", default = "reaction")]
+    #[schemars(with = "f64")]
     pub reaction: Duration,
     /// The time from the signal in which new connections are still to be served, because a load
     /// balancer may still send them; absent where they are to be refused at once.
@@ -61,6 +70,7 @@ pub struct Contract {
         default,
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "Option<f64>")]
     pub lame_duck: Option<Duration>,
     /// Whether the user named a readiness endpoint.
     #[serde(default)]
@@ -76,6 +86,7 @@ pub struct Contract {
         default,
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(with = "Option<f64>")]
     pub usual_exit: Option<Duration>,
     /// The expected ends of the process; empty for the default (see [`ExpectedExit`]).
     #[serde(default)]
@@ -106,7 +117,7 @@ pub enum SecondSignal {
 }
 
 /// The answer to one request as it was before any signal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectedResponse {
     /// The request as people name it: `GET /sleep?ms=900`.
     pub name: String,
@@ -117,9 +128,11 @@ pub struct ExpectedResponse {
     pub body: Option<ExpectedBody>,
     /// How long it took, alone on a quiet target.
     #[serde(rename = "usual_ms", with = "duration_ms")]
+    #[schemars(with = "f64")]
     pub usual: Duration,
     /// How long it took until the first byte of the response.
     #[serde(rename = "first_byte_ms", with = "duration_ms", default)]
+    #[schemars(with = "f64")]
     pub first_byte: Duration,
 }
 
@@ -166,17 +179,18 @@ impl Default for Contract {
 }
 
 /// A body that is the same each time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectedBody {
     /// Its length in bytes.
     pub length: u64,
     /// The first eight bytes of its SHA-256.
     #[serde(with = "super::event::hex")]
+    #[schemars(with = "String")]
     pub sha256_prefix: u64,
 }
 
 /// Regular expressions for the lines that announce jobs, each with a group named `id`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobPatterns {
     /// A line that says that a job has started. A group named `turn` marks a line that says only
     /// that the job is running: when it began is then not known.

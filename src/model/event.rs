@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::address::ServerAddress;
@@ -23,7 +24,7 @@ pub type ConnectionId = u32;
 pub type RequestId = u32;
 
 /// One line of a history: what happened, and when it was written down.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When the recorder wrote it down. Records of clients carry the instants of their steps.
     pub at: Nanos,
@@ -33,7 +34,7 @@ pub struct Event {
 }
 
 /// The facts, by observer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum EventKind {
     // ---- the target --------------------------------------------------------------------------
@@ -131,6 +132,7 @@ pub enum EventKind {
         by: HeldBy,
         /// From the first step to the last thread's stillness.
         #[serde(rename = "took_ms", with = "duration_ms")]
+        #[schemars(with = "f64")]
         took: Duration,
     },
     /// The target was let go on.
@@ -179,6 +181,7 @@ pub enum EventKind {
     HarnessLag {
         /// The longest delay of a timer in the load's own thread.
         #[serde(rename = "worst_ms", with = "duration_ms")]
+        #[schemars(with = "f64")]
         worst: Duration,
     },
 
@@ -210,6 +213,7 @@ pub enum EventKind {
     Restarted {
         /// From its start to that.
         #[serde(rename = "after_ms", with = "duration_ms")]
+        #[schemars(with = "f64")]
         after: Duration,
     },
     /// It was not ready again within its time, or ended before.
@@ -252,7 +256,9 @@ impl Traced {
 }
 
 /// Where a line of output came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stream {
     /// Standard output.
@@ -263,7 +269,7 @@ pub enum Stream {
 
 /// How a process ended (wait(2)): by one of the two; neither is known of a process whose parent
 /// is another than the harness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ExitStatus {
     /// The status it exited with.
     pub code: Option<i32>,
@@ -272,7 +278,9 @@ pub struct ExitStatus {
 }
 
 /// What a file is that a target leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum FileKind {
     /// A unix socket that one of its processes had bound.
@@ -286,7 +294,7 @@ pub enum FileKind {
 }
 
 /// When the kernel was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Snapshot {
     /// Just before the signal.
@@ -296,7 +304,7 @@ pub enum Snapshot {
 }
 
 /// The server's side of one connection (`struct tcp_info`, `struct inet_diag_msg`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SocketSeen {
     /// The connection.
     pub connection: ConnectionId,
@@ -314,7 +322,7 @@ pub struct SocketSeen {
 }
 
 /// What a process would do with the signal (signal(7)), as `/proc/PID/status` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessSeen {
     /// Its process id.
     pub pid: u32,
@@ -329,7 +337,7 @@ pub struct ProcessSeen {
 }
 
 /// What a process would do with a signal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Disposition {
     /// It has a handler: that says nothing of what the handler does.
@@ -347,7 +355,7 @@ pub enum Disposition {
 }
 
 /// How a target is held still.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeldBy {
     /// SIGSTOP to every process.
@@ -357,7 +365,7 @@ pub enum HeldBy {
 }
 
 /// One connection of a client.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connection {
     /// Its number in the trial.
     pub connection: ConnectionId,
@@ -375,7 +383,7 @@ pub struct Connection {
 }
 
 /// How a connection ended, as the client saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectionEnd {
     /// connect(2) failed with ECONNREFUSED or ECONNRESET, or with ENOENT on a unix socket: nobody
@@ -394,7 +402,7 @@ pub enum ConnectionEnd {
 }
 
 /// One HTTP/1.1 request and its response, step by step (RFC 9112).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Request {
     /// Its number in the trial.
     pub request: RequestId,
@@ -460,7 +468,7 @@ pub struct Request {
 }
 
 /// How a request ended, as the client saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RequestEnd {
     /// The response was complete by its own framing.
@@ -478,7 +486,7 @@ pub enum RequestEnd {
 }
 
 /// How the length of a response's body is known (RFC 9112, section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Framing {
     /// The status or the method allows no body.
@@ -492,12 +500,13 @@ pub enum Framing {
 }
 
 /// The length and hash of a body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BodySeen {
     /// Its length in bytes, without the framing of chunks.
     pub length: u64,
     /// The first eight bytes of its SHA-256.
     #[serde(with = "hex")]
+    #[schemars(with = "String")]
     pub sha256_prefix: u64,
     /// Whether it is the one that the response's `Content-Digest` names (RFC 9530).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -505,7 +514,7 @@ pub struct BodySeen {
 }
 
 /// One attempt to connect, closed again at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Probe {
     /// Just before connect(2).
     pub started: Nanos,
@@ -516,7 +525,7 @@ pub struct Probe {
 }
 
 /// What became of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProbeOutcome {
     /// The handshake was completed: somebody listens.
@@ -530,7 +539,7 @@ pub enum ProbeOutcome {
 }
 
 /// One question to the readiness endpoint, on a connection of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadinessProbe {
     /// Just before connect(2).
     pub started: Nanos,
@@ -541,7 +550,7 @@ pub struct ReadinessProbe {
 }
 
 /// What a question to the readiness endpoint gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
     /// A status from 200 to 399, which orchestrators take for success.
@@ -555,7 +564,7 @@ pub enum Readiness {
 }
 
 /// A request as the user of a pooled client sees it: no connection, no single steps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PooledRequest {
     /// Which of the contract's requests it is, counted from 0.
     pub template: u16,

@@ -1,5 +1,6 @@
 //! The first line of a saved history: what was tried on what, and what was expected of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
@@ -10,7 +11,7 @@ use super::plan::Trial;
 pub const HISTORY_VERSION: &str = "1.0";
 
 /// What a history says of itself before its events.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Header {
     /// See [`HISTORY_VERSION`].
     pub history_version: String,

@@ -1,5 +1,6 @@
 //! Lines that tell of the target: what it wrote, and what others keep of it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, EventKind, Stream};
@@ -8,7 +9,9 @@ use super::log::{LogLines, LogPatterns};
 use super::time::Nanos;
 
 /// Where lines come from besides the target's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum LineSource {
     /// The file that jobs are written to.
@@ -39,7 +42,7 @@ impl LineSource {
 }
 
 /// A line that was read elsewhere than in the target's output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SourceLine {
     /// Where.
     pub source: LineSource,
@@ -53,7 +56,7 @@ pub struct SourceLine {
 }
 
 /// A request that submits a job, as its client saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JobSubmit {
     /// What stood for `{key}` in it.
     pub key: String,

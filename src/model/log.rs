@@ -1,12 +1,13 @@
 //! The lines that a target is expected to write at its end, and those that it writes of requests.
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{BadPattern, compiled};
 
 /// What is known of the target's log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LogPatterns {
     /// Regular expressions, each of which a line matches that is written after the signal.

@@ -5,13 +5,15 @@ use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An instant, in nanoseconds of `CLOCK_MONOTONIC` since the trial began (clock_gettime(2)).
 ///
 /// Stored one higher than its value, so that an absent instant costs no memory:
 /// a million recorded requests hold several million of them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(with = "u64")]
 pub struct Nanos(NonZeroU64);
 
 impl Nanos {

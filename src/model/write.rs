@@ -1,12 +1,13 @@
 //! Writes that are acknowledged or not, and what is there of them when the target is started again.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::RequestEnd;
 use super::time::Nanos;
 
 /// One write, with a key and a value that no other has; the value is never kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Write {
     /// Its key.
     pub key: String,
@@ -25,7 +26,7 @@ pub struct Write {
 }
 
 /// What a client knows of its write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WriteOutcome {
     /// The answer says that it is done: the expected status, or one from 200 to 299.
@@ -37,7 +38,7 @@ pub enum WriteOutcome {
 }
 
 /// One key, read after the second start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadBack {
     /// The key.
     pub key: String,
@@ -49,7 +50,7 @@ pub struct ReadBack {
 }
 
 /// What is there of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReadOutcome {
     /// The value.

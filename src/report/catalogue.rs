@@ -10,26 +10,48 @@ const WIDTH: usize = 80;
 
 /// What an invariant means, why it matters, and how servers get it wrong and right.
 pub fn explain(invariant: &Invariant) -> String {
-    let severities = Profile::ALL
-        .map(|profile| format!("{} in {profile}", level(invariant, profile)))
-        .join(", ");
-    let parts = [
-        ("Definition", invariant.fails_when),
-        ("Why it matters", invariant.why),
-        ("Usual cause", invariant.usual_cause),
-        ("Fix", invariant.fix),
-        ("Exercised by", invariant.needs),
-        ("Severity", severities.as_str()),
-        ("Source", invariant.source),
-    ];
     let mut text = format!("{}\n", invariant.id);
-    for (title, body) in parts {
+    for (title, body) in parts(invariant) {
         text.push_str(&format!("\n{title}\n"));
         for paragraph in body.lines() {
             text.push_str(&hanging("  ", paragraph, WIDTH));
         }
     }
     text
+}
+
+/// All of it as a page in Markdown: `docs/INVARIANTS.md`.
+pub fn page(invariants: &[&Invariant]) -> String {
+    let mut text = String::from(
+        "# Invariants\n\nWhat should be true of every shutdown: what `shutdown-check explain NAME` says of \
+         each.\n\n",
+    );
+    for invariant in invariants {
+        text.push_str(&format!("- [{0}](#{0})\n", invariant.id));
+    }
+    for invariant in invariants {
+        text.push_str(&format!("\n## {}\n", invariant.id));
+        for (title, body) in parts(invariant) {
+            text.push_str(&format!("\n**{title}.** {}\n", body.replace('\n', "\\\n")));
+        }
+    }
+    text
+}
+
+/// The parts of an explanation, each with its title.
+fn parts(invariant: &Invariant) -> [(&'static str, String); 7] {
+    let severities = Profile::ALL
+        .map(|profile| format!("{} in {profile}", level(invariant, profile)))
+        .join(", ");
+    [
+        ("Definition", invariant.fails_when.into()),
+        ("Why it matters", invariant.why.into()),
+        ("Usual cause", invariant.usual_cause.into()),
+        ("Fix", invariant.fix.into()),
+        ("Exercised by", invariant.needs.into()),
+        ("Severity", severities),
+        ("Source", invariant.source.into()),
+    ]
 }
 
 /// What a violation does under a profile, where there can be one.
@@ -43,7 +65,7 @@ fn level(invariant: &Invariant, profile: Profile) -> String {
 /// What there is: invariants with their severity by profile, situations, profiles.
 pub fn list(invariants: &[&Invariant]) -> String {
     let parts = [list_invariants(invariants), list_situations(), list_profiles()].join("\n");
-    format!("{parts}\nshutdown-check explain ID tells what an invariant means.\n")
+    format!("{parts}\nshutdown-check explain NAME tells what an invariant or a situation means.\n")
 }
 
 /// The invariants, with their severity by profile.

@@ -10,7 +10,7 @@ use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_up, time};
-use super::phrases::{command, failed, figures, mark, others, sent, sentence, unreached};
+use super::phrases::{self, command, failed, figures, mark, others, sent, sentence, unreached};
 use super::text::clean;
 
 mod figure;
@@ -29,6 +29,7 @@ const TOLD: usize = 6;
 struct Page<'a> {
     report: &'a RunReport,
     verdict: String,
+    notes: Vec<String>,
     mood: &'static str,
     command: String,
     facts: Vec<(&'static str, String)>,
@@ -109,6 +110,7 @@ struct TrialRow {
 pub fn render(report: &RunReport, histories: &[History]) -> String {
     let page = Page {
         verdict: sentence(report),
+        notes: report.notes.iter().map(|note| clean(note)).chain(phrases::pid_1(report)).collect(),
         mood: mood_of(report.verdict, Severity::Deny),
         command: command(report),
         facts: facts(report),

@@ -3,7 +3,7 @@
 use crate::model::run::{InvariantReport, RunReport};
 
 use super::numbers::time;
-use super::phrases::{command, failed, figures, mark, others, sentence};
+use super::phrases::{self, command, failed, figures, mark, others, sentence};
 use super::text::clean;
 
 /// Violations that are told of an invariant.
@@ -13,8 +13,8 @@ const TOLD: usize = 3;
 pub fn render(report: &RunReport) -> String {
     let mut text = format!("## shutdown-check: {}\n\n", escaped(&sentence(report)));
     text.push_str(&facts(report));
-    for note in &report.notes {
-        text.push_str(&format!("\n> {}\n", escaped(note)));
+    for note in report.notes.iter().cloned().chain(phrases::pid_1(report)) {
+        text.push_str(&format!("\n> {}\n", escaped(&note)));
     }
     for invariant in failed(report) {
         text.push_str(&failure(invariant));

@@ -20,6 +20,7 @@ pub mod markdown;
 pub mod plan_text;
 pub mod sarif;
 pub mod schema;
+pub mod situations;
 pub mod summary;
 pub mod terminal;
 pub mod write;

@@ -5,6 +5,7 @@ use crate::model::run::{CoverageCell, InvariantReport, RunReport, TrialReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_down, percent_up};
+use super::summary::NEVER_EXITS;
 use super::text::clean;
 
 /// What an invariant of the report counts; a later version may have written it.
@@ -167,6 +168,27 @@ fn inconclusive(report: &RunReport) -> String {
         .map(|(reason, ids)| format!("{}: {}", ids.join(", "), clean(reason)))
         .collect();
     format!("inconclusive: {}", reasons.join("; "))
+}
+
+/// What would be otherwise if the target were PID 1; nothing where that was not tried, or made no
+/// difference.
+pub(super) fn pid_1(report: &RunReport) -> Option<String> {
+    let (first, others) = report.pid_1.as_ref()?.changes.split_first()?;
+    let what = match &*first.invariant {
+        NEVER_EXITS => "it never exits".to_owned(),
+        id => format!("it violates {}", clean(id)),
+    };
+    let others: Vec<_> = others.iter().map(|it| clean(&it.invariant)).collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!("; it also violates {}", others.join(", ")),
+    };
+    Some(format!(
+        "as PID 1 (in a container without an init) {what}: {} (trial {}){others}; --as-pid-1 makes that \
+         count",
+        clean(&first.message),
+        first.trial
+    ))
 }
 
 /// An argument as a shell would have it.

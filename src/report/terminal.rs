@@ -8,13 +8,12 @@ use crate::model::run::{Levels, RunReport};
 use crate::model::verdict::{Profile, VerdictName};
 
 use super::numbers::{counted, grouped, time};
-use super::phrases::{command, sentence};
+use super::phrases::{self, command, sentence};
 use super::text::{ascii, clean, hanging};
 
 mod deep;
 mod details;
 mod failures;
-mod pid_1;
 mod rows;
 mod timeline;
 
@@ -82,7 +81,8 @@ pub fn render(report: &RunReport, view: &View<'_>) -> String {
         text.push_str(&page.details());
     }
     if view.detail > Detail::Quiet {
-        text.push_str(&page.pid_1());
+        let pid_1 = phrases::pid_1(report).map(|text| page.labelled("note", &text));
+        text.extend(pid_1.map(|note| format!("\n{note}")));
     }
     text.push_str(&page.end());
     if view.style.unicode { text } else { ascii(&text) }
