@@ -234,7 +234,7 @@ pub enum EventKind {
 }
 
 /// A thread of the target that stood still at a system call (ptrace(2)).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Traced {
     /// Where.
     pub point: SyscallPoint,
