@@ -102,9 +102,9 @@ impl Score {
             report.invariants.iter().partition(|it| line.violated.contains(&&*it.id));
         let missed: Vec<_> =
             expected.into_iter().filter(|it| it.verdict != VerdictName::Violated).collect();
-        let among_others = |verdict, may: fn(&str, &[&str]) -> bool| -> Vec<String> {
+        let among_others = |verdict, may: fn(&str, &Line) -> bool| -> Vec<String> {
             let found = others.iter().filter(|it| it.verdict == verdict);
-            found.filter(|it| !may(&it.id, line.violated)).map(|it| it.id.clone()).collect()
+            found.filter(|it| !may(&it.id, line)).map(|it| it.id.clone()).collect()
         };
         let accused = among_others(VerdictName::Violated, table::may_be_violated_too);
         let undecided = among_others(VerdictName::Inconclusive, table::may_be_undecided);

@@ -302,15 +302,22 @@ macro_rules! table {
 
 expectations!(table);
 
-/// Whether it is chance that such a server violates this: who connects while the kernel ends a
-/// process may be lost with it.
-pub fn may_be_violated_too(id: &str, violated: &[&str]) -> bool {
+/// Whether it is chance that a line's server violates this, too: who exits while requests are in
+/// process may be gone before it has read what has just arrived, or while somebody connects.
+pub fn may_be_violated_too(id: &str, line: &Line) -> bool {
     let dies_at_once = ["signal-is-handled", "in-flight-requests-complete"];
-    id == "late-requests-are-not-swallowed" && dies_at_once.iter().all(|id| violated.contains(id))
+    let dies_at_once = dies_at_once.iter().all(|id| line.violated.contains(id));
+    let exits_early = ["drops-in-flight", "sleeps-fixed-time"].contains(&line.fixture);
+    match id {
+        "late-requests-are-not-swallowed" => dies_at_once || exits_early,
+        "delivered-requests-complete" => exits_early,
+        _ => false,
+    }
 }
 
 /// Whether a run over such a server may leave this undecided.
-pub fn may_be_undecided(id: &str, violated: &[&str]) -> bool {
+pub fn may_be_undecided(id: &str, line: &Line) -> bool {
+    let violated = line.violated;
     match id {
         // Most loads have too few quick requests, and a start may be over before its signal.
         "drain-keeps-its-latency" | "startup-signal-is-honoured" => true,
