@@ -51,6 +51,10 @@ pub fn reference_server(arguments: Vec<OsString>) -> ExitCode {
 /// The role of a defective server.
 pub fn fixture(arguments: &[OsString]) -> ExitCode {
     let name = arguments.first().and_then(|name| name.to_str()).unwrap_or_default();
+    if name == "rare" {
+        let words = arguments[1..].iter().map(|word| word.to_string_lossy().into_owned());
+        return fixtures::rare::run(&words.collect::<Vec<_>>());
+    }
     if !fixtures::all().iter().any(|fixture| fixture.name == name) {
         let lines = fixtures::all().iter().map(|it| format!("  {:<34} {}\n", it.name, it.defect));
         let list: String = lines.collect();
