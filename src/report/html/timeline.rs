@@ -13,6 +13,10 @@ use super::super::numbers::signed_time;
 use super::super::text::clean;
 use super::figure::{Scale, Tick, units};
 
+mod verticals;
+
+use verticals::{Line, lines};
+
 /// The height of a lane, and of the space above the lanes, in units of the drawing.
 const LANE: f64 = 22.0;
 const TOP: f64 = 34.0;
@@ -75,23 +79,13 @@ pub(super) struct Mark {
     pub(super) raw: String,
 }
 
-/// A vertical line through all lanes.
-#[derive(Debug)]
-pub(super) struct Line {
-    pub(super) x: String,
-    pub(super) at_ms: String,
-    pub(super) label: String,
-    pub(super) shade: &'static str,
-    /// Its label's height, so that labels beside each other can be read.
-    pub(super) label_y: String,
-}
-
 /// The trial as a picture; `None` where no signal was sent. `evidence` are the events that the
 /// violation rests on.
 pub(super) fn timeline(history: &History, evidence: &[Event]) -> Option<Timeline> {
     let signal = history.signal()?;
     let mut sketch = Sketch::new(history, signal, evidence);
     let hidden = sketch.connections();
+    sketch.later_signals();
     sketch.jobs();
     sketch.listener();
     sketch.rest();
@@ -246,6 +240,20 @@ impl<'h> Sketch<'h> {
         }
     }
 
+    /// The signals after the first, each with the time since the one before it.
+    fn later_signals(&mut self) {
+        for pair in self.history.signals().windows(2) {
+            let [earlier, later] = pair else { continue };
+            let at = self.ms(later.bracket.after);
+            let gap = signed_time(at - self.ms(earlier.bracket.after));
+            let what =
+                format!("{} to process {}, {gap} after the one before", later.signal, later.pid);
+            let event = self.history.events().get(later.event as usize);
+            let raw = event.map(as_line).unwrap_or_default();
+            self.lane("signals".into(), false).marks.push((at, "signal", "▾", what, raw));
+        }
+    }
+
     /// When connections were accepted or refused, and when the listener and its queue were gone.
     fn listener(&mut self) {
         for event in self.history.events() {
@@ -330,48 +338,6 @@ impl<'h> Sketch<'h> {
             hidden,
         }
     }
-
-    /// The instants that concern all lanes.
-    fn verticals(&self) -> Vec<(f64, String, &'static str)> {
-        let mut lines = Vec::new();
-        let refused =
-            self.history.late_connects().into_iter().find(|it| it.accepted == Some(false));
-        for event in self.history.events() {
-            let (label, shade) = match &event.kind {
-                EventKind::SignalSent { signal } => (signal.to_string(), "signal"),
-                EventKind::DeadlinePassed => ("deadline".into(), "deadline"),
-                EventKind::Exited { .. } => ("exit".into(), "exit"),
-                EventKind::Killed { .. } => ("killed".into(), "deadline"),
-                _ => continue,
-            };
-            lines.push((self.ms(event.at), label, shade));
-        }
-        if let Some(refused) = refused {
-            lines.push((self.ms(refused.ended), "refused".into(), "refusal"));
-        }
-        lines
-    }
-}
-
-/// Labels that would stand on one another are put on two heights.
-fn lines(scale: Scale, mut verticals: Vec<(f64, String, &'static str)>) -> Vec<Line> {
-    verticals.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let mut last_x = [f64::NEG_INFINITY; 2];
-    verticals
-        .into_iter()
-        .map(|(at, label, shade)| {
-            let x = scale.x(at);
-            let row = usize::from(x - last_x[0] < 60.0);
-            last_x[row] = x;
-            Line {
-                x: units(x),
-                at_ms: units(at),
-                label,
-                shade,
-                label_y: units(12.0 + row as f64 * 12.0),
-            }
-        })
-        .collect()
 }
 
 impl Draft {
