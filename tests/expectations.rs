@@ -31,6 +31,9 @@ shutdown_check::expectations!(tests);
 /// Violated by servers that keep data, which have a table of their own (`data.rs`).
 const OF_DATABASES: &str = "acknowledged-writes-survive";
 
+/// Fixtures that lose something at a system call only (`deep.rs`).
+const OF_SYSTEM_CALLS: [&str; 1] = ["loses-request-just-read"];
+
 /// Runs the tool; its report and exit code. Where it says that the machine was too busy to tell,
 /// it is asked again.
 fn check(options: &[&str], target: &[&str]) -> (Value, i32) {
@@ -120,6 +123,8 @@ fn every_fixture_about_these_invariants_is_in_the_table() {
             .first()
             .is_some_and(|id| CATALOGUE.iter().any(|invariant| invariant.id == *id));
         let is_listed = TABLE.iter().any(|line| line.fixture == fixture.name);
-        assert!(is_listed || !is_about_these, "{} is not in the table", fixture.name);
+        // It takes ptrace(2), which not every system allows.
+        let is_elsewhere = OF_SYSTEM_CALLS.contains(&fixture.name);
+        assert!(is_listed || is_elsewhere || !is_about_these, "{} is not there", fixture.name);
     }
 }

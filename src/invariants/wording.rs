@@ -47,8 +47,9 @@ pub(super) fn evidence(
         let is = |kind: &EventKind| matches!(kind, EventKind::Thawed);
         history.first(is).map(|(event, _)| event)
     });
+    let traced = history.first(|kind| matches!(kind, EventKind::Traced(_)));
     let shown = [signal.event, history.connection_of(request).0, event];
-    sorted(shown.into_iter().chain(thawed))
+    sorted(shown.into_iter().chain(thawed).chain(traced.map(|(event, _)| event)))
 }
 
 /// Events in the order of time, each once.
@@ -71,7 +72,7 @@ pub(super) fn life(
     let (_, connection) = history.connection_of(request);
     let connected = connection.established.unwrap_or(connection.started);
     format!(
-        "{name} on connection {}: connected {}, {}{}, {}; {}{}",
+        "{name} on connection {}: connected {}, {}{}, {}; {}{}{}",
         request.connection,
         offset(connected, signal),
         sent(request, signal),
@@ -79,6 +80,7 @@ pub(super) fn life(
         response(history, request),
         end(history, signal, request),
         pause(history),
+        traced(history, signal),
     )
 }
 
@@ -125,6 +127,18 @@ fn ending(at: Nanos, signal: &SignalSent) -> String {
 fn pause(history: &History) -> String {
     history.pause().map_or_else(String::new, |pause| {
         format!(", the target held still for {} after the signal", human(pause))
+    })
+}
+
+/// At which system call of the target the signal was sent, where it was at one.
+fn traced(history: &History, signal: &SignalSent) -> String {
+    let traced = history.events().iter().find_map(|event| match &event.kind {
+        EventKind::Traced(traced) => Some(traced),
+        _ => None,
+    });
+    traced.map_or_else(String::new, |traced| {
+        let (call, pid, name) = (&traced.call, traced.pid, signal.signal);
+        format!("; {name} came {} ({call}(2) of process {pid})", traced.text())
     })
 }
 

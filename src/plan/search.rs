@@ -80,7 +80,7 @@ impl Search {
                         visits: vec![visit],
                         period,
                         place: 0,
-                        is_support: cell.part != Part::Signal || first.aside,
+                        is_support: !matches!(cell.part, Part::Signal | Part::Point) || first.aside,
                     }),
                 }
             }

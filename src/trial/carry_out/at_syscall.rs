@@ -52,18 +52,18 @@ impl Course<'_> {
         let Some(planned) = self.trial.signals.first() else { return Ok(()) };
         let ordered = self.order(planned, None)?;
         self.wait_for_signal(ordered, interrupt).await?;
-        self.clients.enter(Stage::Signalled);
-        // The thread stays for as long as its tracer does.
-        match manner {
-            PointManner::Held => {
-                tracer.let_go_after(HELD);
-                tokio::task::spawn_local(async move {
-                    sleep(HELD).await;
-                    drop(tracer);
-                });
+        // The thread stays for as long as its tracer does. Who asks late does so later than that: a
+        // target with one thread could not have closed its listener before.
+        if manner == PointManner::Held {
+            tracer.let_go_after(HELD);
+            tokio::select! {
+                () = sleep(HELD) => {}
+                _ = followed.ended() => {}
+                () = interrupt.wait() => return Err(TrialError::Interrupted),
             }
-            PointManner::Plain | PointManner::Extra => drop(tracer),
         }
+        drop(tracer);
+        self.clients.enter(Stage::Signalled);
         self.follow_to_the_end(interrupt).await
     }
 
@@ -125,11 +125,11 @@ impl Course<'_> {
     async fn queue_another(&mut self) -> Result<(), String> {
         let template = self.parts.first().map_or(0, |part| part.template);
         let part = Part { pose: Pose::Queued, template, nth: 1 };
-        let actor = Actor::start(part, &self.clients, &mut self.workers);
         let open = self.clients.open_connections();
+        let others = open.wholly_asked();
+        let actor = Actor::start(part, &self.clients, &mut self.workers);
         let until = Instant::now() + EXTRA_WITHIN;
-        let others = open.wholly_asked().len();
-        while open.wholly_asked().len() <= others && !actor.is_over() {
+        while open.wholly_asked().iter().all(|one| others.contains(one)) && !actor.is_over() {
             if Instant::now() > until {
                 return Err("no other connection could be put into the accept queue".into());
             }
