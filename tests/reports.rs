@@ -232,6 +232,7 @@ fn facts(trials: u32) -> RunFacts {
         },
         plan: Plan { seed: 0x9f_31c2, trials: (1..=trials).map(trial).collect() },
         search: None,
+        until_bound: None,
         configuration: json!({ "deadline": "30s" }),
         environment: Environment {
             os: "linux".into(),

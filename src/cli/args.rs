@@ -13,6 +13,7 @@ use clap::{
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 pub use super::values::Explained;
 use super::values::{self, PathSpec};
+use crate::model::bound::Bound;
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
@@ -334,6 +335,16 @@ pub struct AmountArgs {
     /// Do trials for this long [default: 25s]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub budget: Option<Duration>,
+    /// Until so small a rate of loss is excluded, or a violation is found
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        help = "Go on until losses above this rate, such as 1%, are excluded"
+    )]
+    pub until_bound: Option<Bound>,
+    /// Stop at the first violation that fails the run
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Draw the plan from this number [default: a new one]
     #[arg(long, value_name = "SEED", value_parser = values::seed)]
     pub seed: Option<u64>,

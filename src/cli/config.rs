@@ -14,6 +14,7 @@ use toml::Spanned;
 
 use super::error::UsageError;
 use super::values::{JobUrl, PathSpec};
+use crate::model::bound::Bound;
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
@@ -131,6 +132,13 @@ pub struct ConfigFile {
     #[serde(deserialize_with = "texts::positive_duration")]
     #[schemars(with = "Option<String>")]
     pub budget: Option<Duration>,
+    /// The rate of loss that is to be excluded, such as "1%": until then trials go on, or until a
+    /// violation is found.
+    #[serde(deserialize_with = "texts::bound")]
+    #[schemars(with = "Option<String>")]
+    pub until_bound: Option<Bound>,
+    /// Whether the first violation that fails the run ends it.
+    pub fail_fast: bool,
     /// What the plan is drawn from: a number, or a text such as "0x9f31c2".
     #[serde(deserialize_with = "texts::seed")]
     #[schemars(with = "Option<SeedEntry>")]

@@ -20,6 +20,7 @@ use crate::trial::subject::Subject;
 use super::failure::{Failure, internal};
 use super::progress::{Extent, Progress};
 use super::schedule::Schedule;
+use super::stopping::Stopping;
 use super::store::{Store, file_name};
 
 /// A trial whose target did not come as far as the signal is tried again this often.
@@ -37,6 +38,7 @@ pub(super) struct Desk<'a> {
     pub(super) interrupt: &'a Interrupt,
     pub(super) extent: Extent,
     pub(super) begun: Instant,
+    pub(super) stopping: Mutex<Stopping>,
 }
 
 #[derive(Default)]
@@ -68,12 +70,25 @@ impl Desk<'_> {
                                 lock(&self.results).failure.get_or_insert(failure);
                             }
                         }
+                        drop(place);
+                        if self.has_answer(schedule) {
+                            schedule.stop();
+                        }
                     }
                     // Whoever waits for a place learns that there is nothing more to do.
                     schedule.stop();
                 });
             }
         });
+    }
+
+    /// Whether what was shown is all that the user wants to know.
+    fn has_answer(&self, schedule: &Schedule<'_>) -> bool {
+        let stopping = lock(&self.stopping);
+        stopping.is_asked_for() && {
+            let results = lock(&self.results);
+            stopping.has_answer(&results.summaries, &self.severities, schedule)
+        }
     }
 
     /// Carries out, saves and judges one trial; what it has shown, unless it was interrupted.
@@ -132,6 +147,7 @@ impl Desk<'_> {
     }
 
     fn keep(&self, summary: TrialSummary) {
+        lock(&self.stopping).note(&summary, &self.severities);
         let mut results = lock(&self.results);
         if summary.report().situation == Situation::Idle && summary.report().missed.is_none() {
             let exit = summary.report().exit.as_ref().and_then(|exit| exit.after_ms);

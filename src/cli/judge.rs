@@ -90,6 +90,7 @@ impl Judged {
             target,
             plan: self.plan,
             search: None,
+            until_bound: None,
             configuration: serde_json::to_value(&settings.rules).unwrap_or_default(),
             environment: environment(),
             started_at: jiff::Timestamp::now().to_string(),

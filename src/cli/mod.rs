@@ -31,6 +31,7 @@ pub mod schedule;
 pub mod selftest;
 pub mod settings;
 pub mod show;
+mod stopping;
 pub mod store;
 mod values;
 

@@ -67,6 +67,7 @@ impl RunRecord<'_> {
             target: target_report(self.rehearsed),
             plan: self.plan,
             search: self.search,
+            until_bound: self.settings.ending.until_bound,
             configuration: serde_json::to_value(self.settings).unwrap_or_default(),
             environment: environment(),
             started_at: self.started_at,

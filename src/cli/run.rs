@@ -33,6 +33,7 @@ use super::publish::{Publication, RunRecord};
 use super::running;
 use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
+use super::stopping::Stopping;
 use super::store::Store;
 
 /// Trials side by side, where the user does not say; more only make each other late.
@@ -84,6 +85,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         interrupt,
         extent,
         begun,
+        stopping: Mutex::new(Stopping::new(settings.ending)),
     };
     desk.carry_out_all(&schedule);
     progress.finish();

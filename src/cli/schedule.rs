@@ -191,6 +191,29 @@ impl<'a> Schedule<'a> {
         self.freed.notify_all();
     }
 
+    /// Whether all that was lost was compared with what is lost without a signal.
+    pub fn has_compared(&self) -> bool {
+        match &self.lock().source {
+            Source::Fixed(fixed) => fixed.has_compared(),
+            Source::Search(search) => search.has_compared(),
+        }
+    }
+
+    /// Whether every situation had its turn.
+    pub fn has_tried_all(&self) -> bool {
+        match &self.lock().source {
+            Source::Fixed(fixed) => fixed.has_tried_all(),
+            Source::Search(search) => search.has_tried_all(),
+        }
+    }
+
+    /// A situation of which more trials are wanted, where the plan is not fixed.
+    pub fn favour(&self, situation: Option<Situation>) {
+        if let Source::Search(search) = &mut self.lock().source {
+            search.favour(situation);
+        }
+    }
+
     /// Situations that the target gives no occasion for, and why.
     pub fn unreachable(&self) -> BTreeMap<Situation, &'static str> {
         self.lock().unreachable.clone()
@@ -346,10 +369,9 @@ impl Drop for Place<'_> {
         let Some(shown) = shown else { return };
         match &mut state.source {
             Source::Search(search) => search.end(&self.trial, &shown),
-            Source::Fixed(fixed) if shown.lost && self.trial.hold.is_some() => {
-                fixed.want_control(&self.trial);
+            Source::Fixed(fixed) => {
+                fixed.end(&self.trial, shown.lost && self.trial.hold.is_some());
             }
-            Source::Fixed(_) => {}
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::num::{NonZeroU16, NonZeroU32};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::args::{AmountArgs, RunArgs, SourceArgs, Subcommands};
+use super::args::{RunArgs, SourceArgs, Subcommands};
 use super::config::{self, ConfigFile};
 use super::environment;
 use super::error::UsageError;
@@ -22,6 +22,7 @@ use crate::model::verdict::{Profile, Severity};
 use crate::plan::PlanOptions;
 
 mod address;
+mod amount;
 mod judging;
 mod lines;
 mod outputs;
@@ -35,6 +36,7 @@ mod writes;
 mod written;
 
 pub use address::Address;
+pub use amount::{Amount, Ending};
 pub use judging::{ContractChanges, JudgeSettings};
 pub use outputs::{Outputs, Verbosity};
 pub use rules::Rules;
@@ -143,6 +145,9 @@ pub struct Settings {
     /// Whether the signal is sent at system calls of the target, too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub deep: bool,
+    /// What ends it before.
+    #[serde(flatten)]
+    pub ending: Ending,
     /// What the plan is drawn from; the caller draws one where absent.
     #[serde(serialize_with = "written::seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -159,17 +164,6 @@ pub struct Settings {
     /// The configuration file that was read.
     #[serde(skip)]
     pub config_file: Option<PathBuf>,
-}
-
-/// How much is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Amount {
-    /// This many trials.
-    Trials(NonZeroU32),
-    /// As many trials as begin in this time.
-    #[serde(serialize_with = "written::duration")]
-    Budget(Duration),
 }
 
 impl Settings {
@@ -354,6 +348,7 @@ impl Layers<'_> {
             log_file: self.log_file(),
             amount: running::amount(pid, self.amount())?,
             deep: line.amount.deep || env.amount.deep || file.deep,
+            ending: self.ending(),
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
             outputs: Outputs::resolve(
@@ -425,20 +420,6 @@ impl Layers<'_> {
         variables.extend(self.env.start.env.iter().cloned());
         variables.extend(self.line.start.env.iter().cloned());
         variables
-    }
-
-    fn amount(&self) -> Amount {
-        let of = |args: &AmountArgs| {
-            args.trials.map(Amount::Trials).or_else(|| args.budget.map(Amount::Budget))
-        };
-        let of_file = || {
-            let trials = self.file.trials.as_ref().map(|trials| Amount::Trials(*trials.get_ref()));
-            trials.or_else(|| self.file.budget.map(Amount::Budget))
-        };
-        of(&self.line.amount)
-            .or_else(|| of(&self.env.amount))
-            .or_else(of_file)
-            .unwrap_or(Amount::Budget(Duration::from_secs(25)))
     }
 }
 

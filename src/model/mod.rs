@@ -6,6 +6,7 @@
 pub mod address;
 mod attempt;
 mod baseline;
+pub mod bound;
 pub mod contract;
 pub mod event;
 pub mod graceful_signal;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bound::BoundReport;
 use super::contract::ExpectedResponse;
 use super::event::Event;
 use super::plan::{Plan, Situation};
@@ -54,6 +55,9 @@ pub struct RunReport {
     /// What was tried at system calls; absent where that was not asked for.
     #[serde(default)]
     pub deep: Option<DeepReport>,
+    /// What became of the rate of loss that was to be excluded; absent where none was named.
+    #[serde(default)]
+    pub bound: Option<BoundReport>,
     /// What was tried how often.
     pub coverage: Vec<CoverageCell>,
     /// One entry a trial, in the order of the plan.

@@ -41,6 +41,9 @@ pub struct Search {
     books: Vec<Book>,
     /// How often each kind of outcome was seen in a situation, and in which cell first.
     outcomes: BTreeMap<(Situation, String), (u32, usize)>,
+    favoured: Option<Situation>,
+    /// Numbers of the first round that are begun and not over.
+    under_way: BTreeSet<u32>,
 }
 
 /// A kind of trial, and which visits of a cell of the plan are of that kind.
@@ -99,6 +102,8 @@ impl Search {
             last_number: round.len() as u32,
             begun: 0,
             outcomes: BTreeMap::new(),
+            favoured: None,
+            under_way: BTreeSet::new(),
             options,
         }
     }
@@ -139,8 +144,8 @@ impl Search {
         if waited as usize > PATIENCE * open.len() {
             return Some(self.choice(longest, format!("not tried for {waited} trials")));
         }
-        if let Some(at) = self.untried(&open) {
-            return Some(self.choice(at, "never tried".into()));
+        if let Some((at, why)) = self.untried(&open).or_else(|| self.favourite(&open)) {
+            return Some(self.choice(at, why.into()));
         }
         let cheapest = self.cheapest();
         let earning = open.into_iter().filter(|at| self.earns(*at));
@@ -163,7 +168,10 @@ impl Search {
     pub fn begin(&mut self, trial: &Trial) {
         self.begun += 1;
         self.last_number = self.last_number.max(trial.number);
-        self.done.extend(Some(trial.number).filter(|number| *number <= self.round));
+        if trial.number <= self.round {
+            self.done.insert(trial.number);
+            self.under_way.insert(trial.number);
+        }
         if let Some(at) = self.by_kind.get(&Kind::of(trial)) {
             let book = &mut self.books[*at];
             (book.visits, book.last) = (book.visits + 1, self.begun);
@@ -172,6 +180,7 @@ impl Search {
 
     /// The trial is over, and this is what it has shown.
     pub fn end(&mut self, trial: &Trial, shown: &Shown) {
+        self.under_way.remove(&trial.number);
         let Some(at) = self.by_kind.get(&Kind::of(trial)).copied() else { return };
         self.books[at].note(shown);
         if shown.missed {
@@ -192,6 +201,25 @@ impl Search {
         let closed = Kind::of(trial);
         self.done.extend(Some(trial.number).filter(|number| *number <= self.round));
         self.close_all(|kind| *kind == closed);
+    }
+
+    /// More trials of this situation are wanted than it would earn: of those that follow the first
+    /// round, every other one, once nothing is left that was never tried.
+    pub fn favour(&mut self, situation: Option<Situation>) {
+        self.favoured = situation;
+    }
+
+    /// Whether something else was carried out to compare with, wherever something was lost.
+    pub fn has_compared(&self) -> bool {
+        (0..self.cells.len()).filter_map(|of| self.compared_with(of)).all(|(with, failed)| {
+            let book = &self.books[with];
+            failed == 0 || book.closed || book.over > 0
+        })
+    }
+
+    /// Whether the first round is over, and its last trials as well.
+    pub fn has_tried_all(&self) -> bool {
+        self.under_way.is_empty() && self.of_first_round(&|_| true).is_none()
     }
 
     /// What each cell is worth now, the best first.
@@ -231,11 +259,20 @@ impl Search {
     }
 
     /// Of those that were never tried, the next, where it is their turn.
-    fn untried(&self, open: &[usize]) -> Option<usize> {
+    fn untried(&self, open: &[usize]) -> Option<(usize, &'static str)> {
         let is_untried = |at: &usize| self.books[*at].visits == 0 && !self.cells[*at].is_support;
         let untried = open.iter().copied().filter(is_untried);
         let next = untried.min_by_key(|at| (self.cells[*at].place, self.cells[*at].cell.0));
-        next.filter(|_| self.begun.is_multiple_of(2))
+        let is_its_turn = self.begun.is_multiple_of(2);
+        next.filter(|_| is_its_turn).map(|at| (at, "never tried"))
+    }
+
+    /// Of the situation that is favoured the cell that was tried least, where it is its turn.
+    fn favourite(&self, open: &[usize]) -> Option<(usize, &'static str)> {
+        let is_of = |at: &usize| Some(self.cells[*at].kind.situation) == self.favoured;
+        let favoured = open.iter().copied().filter(|at| is_of(at) && !self.cells[*at].is_support);
+        let least = favoured.min_by_key(|at| self.books[*at].visits);
+        least.filter(|_| self.begun.is_multiple_of(2)).map(|at| (at, "more of it are wanted"))
     }
 
     /// A cell that the losses of others are to be compared with, and one of them.

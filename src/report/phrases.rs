@@ -135,10 +135,33 @@ fn satisfied(report: &RunReport) -> String {
         let ids: Vec<_> = without.iter().map(|invariant| invariant.id.as_str()).collect();
         parts.push(format!("no occasion for {}", ids.join(", ")));
     }
+    let bound = report.bound.as_ref().filter(|bound| bound.reached);
+    let excluded =
+        bound.map_or_else(String::new, |it| format!("; losses above {} are excluded", it.rate));
     match parts.is_empty() {
-        true => "satisfied".into(),
-        false => format!("satisfied, with {}", parts.join(" and ")),
+        true => format!("satisfied{excluded}"),
+        false => format!("satisfied, with {}{excluded}", parts.join(" and ")),
     }
+}
+
+/// What a run that was to exclude a rate of loss rests on.
+pub(super) fn bound(report: &RunReport) -> Option<String> {
+    let bound = report.bound.as_ref()?;
+    let trials = counted(bound.trials.into(), "trial", "trials");
+    let of_trials = bound.trials_upper_bound_95.map_or_else(String::new, |upper| {
+        format!(
+            "; the {trials} exclude that more than {} % of shutdowns lose any",
+            percent_up(upper)
+        )
+    });
+    let invariants = counted(bound.invariants.len() as u64, "invariant", "invariants");
+    Some(format!(
+        "{} excludes losses above {}: {} cases without one, of each of {invariants} with each \
+         signal{of_trials}",
+        if bound.reached { "this" } else { "what" },
+        bound.rate,
+        grouped(bound.cases),
+    ))
 }
 
 fn violated(report: &RunReport) -> String {
@@ -159,6 +182,22 @@ fn inconclusive(report: &RunReport) -> String {
             Some((_, ids)) => ids.push(&invariant.id),
             None => reasons.push((reason, vec![&invariant.id])),
         }
+    }
+    if let Some(bound) = report.bound.as_ref().filter(|bound| reasons.is_empty() && !bound.reached)
+    {
+        let lacking =
+            bound.invariants.iter().filter(|it| it.rate_upper_bound_95 > bound.rate.rate());
+        let lacking: Vec<_> = lacking
+            .map(|it| format!("{} {} %", it.id, percent_up(it.rate_upper_bound_95)))
+            .collect();
+        let reached = match lacking.is_empty() {
+            true => "nothing that it is about was exercised".to_owned(),
+            false => format!("so far above {}", lacking.join(", ")),
+        };
+        return format!(
+            "inconclusive: losses above {} are not excluded, {reached}: give it more time (--budget)",
+            bound.rate
+        );
     }
     if reasons.is_empty() {
         return "inconclusive: no invariant that fails a run applied: deny one (--deny ID)".into();

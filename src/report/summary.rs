@@ -13,6 +13,7 @@ use crate::model::time::Nanos;
 use crate::model::verdict::{Broken, Finding, Severity, Verdict, VerdictName, Violation};
 use crate::model::write::WriteOutcome;
 
+mod bound;
 mod controls;
 mod coverage;
 mod interrupt;
@@ -25,6 +26,7 @@ mod rates;
 mod repeated;
 mod run;
 
+pub use bound::{Cases, is_violated};
 use losses::{Losses, losses};
 pub(super) use pid_1::NEVER_EXITS;
 pub use run::{RunFacts, assemble, thin};

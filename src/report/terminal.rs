@@ -197,6 +197,9 @@ impl Page<'_> {
             let words = line.trim_start();
             text.push_str(&format!("  {}\n", self.paint(colour.on_default().bold(), words)));
         }
+        if let Some(bound) = phrases::bound(self.report) {
+            text.push_str(&self.labelled("bound", &bound));
+        }
         for note in &self.report.notes {
             text.push_str(&self.labelled("note", &clean(note)));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, SeqAccess, Visitor};
 
 use crate::cli::values::{self, JobUrl, PathSpec};
+use crate::model::bound::Bound;
 use crate::model::contract::ExpectedExit;
 use crate::model::plan::Situation;
 use crate::model::signal::Signal;
@@ -70,6 +71,13 @@ pub(super) fn status<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, 
 
 pub(super) fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
     required(from, "requests a second", values::rate).map(Some)
+}
+
+pub(super) fn bound<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Bound>, D::Error> {
+    required(from, r#"a rate such as "1%""#, |text| {
+        text.parse::<Bound>().map_err(|bad| bad.to_string())
+    })
+    .map(Some)
 }
 
 pub(super) fn seed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::model::plan::Trial;
-use crate::plan::{PlanOptions, trial};
+use crate::plan::{PlanOptions, round, trial};
 
 /// A trial's control comes within so many trials, in every plan with a few signals.
 const CONTROL_WITHIN: usize = 200;
@@ -18,11 +18,22 @@ pub(super) struct Fixed {
     wanted: Vec<u32>,
     /// Those that have been given before their turn.
     early: BTreeSet<u32>,
+    /// Those of them that are over.
+    compared: usize,
+    over: u32,
 }
 
 impl Fixed {
     pub(super) fn new(options: PlanOptions, trials: u32) -> Self {
-        Self { options, trials, given: 0, wanted: Vec::new(), early: BTreeSet::new() }
+        Self {
+            options,
+            trials,
+            given: 0,
+            wanted: Vec::new(),
+            early: BTreeSet::new(),
+            compared: 0,
+            over: 0,
+        }
     }
 
     /// The next trial; nothing when all were given.
@@ -39,9 +50,28 @@ impl Fixed {
         None
     }
 
+    /// A trial is over, and may have lost what its control is to be compared with.
+    pub(super) fn end(&mut self, trial: &Trial, has_losses: bool) {
+        self.over += 1;
+        self.compared += usize::from(self.early.contains(&trial.number));
+        if has_losses && !trial.is_control() {
+            self.want_control(trial);
+        }
+    }
+
+    /// Whether every control that was wanted is over.
+    pub(super) fn has_compared(&self) -> bool {
+        self.compared == self.early.len()
+    }
+
+    /// Whether a round is over.
+    pub(super) fn has_tried_all(&self) -> bool {
+        self.over >= round(&self.options)
+    }
+
     /// Brings the control of a trial forward that has lost requests: without one, nobody knows
     /// whose fault that is.
-    pub(super) fn want_control(&mut self, of: &Trial) {
+    fn want_control(&mut self, of: &Trial) {
         let mut next = (of.number..=self.trials).take(CONTROL_WITHIN).skip(1);
         let is_control = |number: &u32| {
             let other = trial(&self.options, *number);

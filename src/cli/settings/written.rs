@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::model::bound::Bound;
 use crate::model::contract::JobPatterns;
 use crate::model::secrets::{REDACTED, hidden_text, hidden_words, is_secret};
 use crate::model::target::{RequestTemplate, WriteTemplates};
@@ -29,6 +30,13 @@ pub(super) fn some_duration<S: Serializer>(
 pub(super) fn seed<S: Serializer>(seed: &Option<u64>, to: S) -> Result<S::Ok, S::Error> {
     match seed {
         Some(seed) => to.collect_str(&seed),
+        None => to.serialize_none(),
+    }
+}
+
+pub(super) fn bound<S: Serializer>(bound: &Option<Bound>, to: S) -> Result<S::Ok, S::Error> {
+    match bound {
+        Some(bound) => to.collect_str(bound),
         None => to.serialize_none(),
     }
 }

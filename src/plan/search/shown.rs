@@ -29,7 +29,8 @@ pub(super) struct Book {
     pub(super) seen_once: u32,
     missed: u32,
     outcomes: BTreeSet<String>,
-    over: u32,
+    /// Those that are over.
+    pub(super) over: u32,
     took_ms: u64,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::invariants::{BOTH_SIGNALS, NO_LISTENER};
+use crate::model::bound::Bound;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
     DeepReport, Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport,
@@ -39,6 +40,8 @@ pub struct RunFacts {
     pub plan: Plan,
     /// Which of its trials were chosen, where that was not fixed before.
     pub search: Option<SearchReport>,
+    /// The rate of loss that was to be excluded.
+    pub until_bound: Option<Bound>,
     /// The settings that were in force, as they would stand in shutdown-check.toml.
     pub configuration: serde_json::Value,
     /// The machine.
@@ -73,7 +76,14 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         compare(report, &trials);
     }
     let denied = invariants.iter().filter(|invariant| invariant.level == Severity::Deny);
-    let verdict = worst(denied.map(|invariant| invariant.verdict));
+    let shown = worst(denied.map(|invariant| invariant.verdict));
+    let bound = run.until_bound.map(|bound| super::bound::report(bound, &invariants));
+    // What was to be excluded is not.
+    let lacks_bound = bound.as_ref().is_some_and(|bound| !bound.reached);
+    let verdict = match shown {
+        VerdictName::Satisfied if lacks_bound => VerdictName::Inconclusive,
+        shown => shown,
+    };
     RunReport {
         schema_version: SCHEMA_VERSION.to_owned(),
         tool: run.tool,
@@ -89,6 +99,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         pid_1: pid_1(&trials, &invariants),
         invariants,
         deep: run.deep.map(|deep| tried(deep, &trials)),
+        bound,
         coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
         pooled_clients: pooled(&trials),

@@ -27,6 +27,7 @@ pub(super) fn facts() -> RunFacts {
         },
         plan: Plan { seed: 1, trials: Vec::new() },
         search: None,
+        until_bound: None,
         configuration: serde_json::Value::Null,
         environment: Environment {
             os: "linux".into(),
