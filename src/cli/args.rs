@@ -335,12 +335,8 @@ pub struct AmountArgs {
     /// Do trials for this long [default: 25s]
     #[arg(long, value_name = "TIME", value_parser = values::positive_duration)]
     pub budget: Option<Duration>,
-    /// Until so small a rate of loss is excluded, or a violation is found
-    #[arg(
-        long,
-        value_name = "PERCENT",
-        help = "Go on until losses above this rate, such as 1%, are excluded"
-    )]
+    /// Go on until losses above this rate, such as 1%, are excluded
+    #[arg(long, value_name = "RATE")]
     pub until_bound: Option<Bound>,
     /// Stop at the first violation that fails the run
     #[arg(long)]

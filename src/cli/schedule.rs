@@ -77,7 +77,7 @@ impl Occasion {
 #[derive(Debug)]
 enum Source {
     /// A plan of a certain length.
-    Fixed(Fixed),
+    Fixed(Box<Fixed>),
     /// What is worth most at the time.
     Search(Box<Search>),
 }
@@ -117,7 +117,7 @@ impl<'a> Schedule<'a> {
         let chosen = options.situations.iter().filter(|_| occasion.address.is_some());
         let lacking = chosen.filter_map(|it| Some((*it, occasion.lacks(*it).err()?)));
         let source = match extent {
-            Extent::Trials(trials) => Source::Fixed(Fixed::new(options.clone(), trials)),
+            Extent::Trials(trials) => Source::Fixed(Box::new(Fixed::new(options.clone(), trials))),
             Extent::Budget(_) => Source::Search(Box::new(Search::new(options.clone()))),
         };
         let state = State {

@@ -331,8 +331,7 @@ impl Layers<'_> {
             writes,
             rules: Rules::resolve(l, e, file),
             deadline,
-            refuse_within: first(l.refuse_within, e.refuse_within, file.refuse_within)
-                .unwrap_or(Duration::from_millis(500)),
+            refuse_within: self.refuse_within(),
             lame_duck,
             jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
                 .unwrap_or(Duration::from_millis(500)),
@@ -360,6 +359,11 @@ impl Layers<'_> {
         };
         worker::check(&settings)?;
         Ok(settings)
+    }
+
+    fn refuse_within(&self) -> Duration {
+        let (line, env) = (self.line.expect.refuse_within, self.env.expect.refuse_within);
+        first(line, env, self.file.refuse_within).unwrap_or(Duration::from_millis(500))
     }
 
     fn ready_timeout(&self) -> Duration {

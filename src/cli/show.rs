@@ -4,6 +4,7 @@ use crate::invariants::CATALOGUE;
 use crate::model::run::RunReport;
 use crate::plan;
 use crate::plan::search::Search;
+use crate::plan::{PlanOptions, points};
 use crate::report::{Format, catalogue, plan_text, schema, situations};
 
 use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
@@ -34,6 +35,10 @@ pub fn plan(settings: &Settings) -> u8 {
 /// Prints what a search would try next, after all that a report shows.
 pub fn plan_after(settings: &Settings, report: &RunReport) -> u8 {
     let options = settings.plan_options(settings.seed.unwrap_or(report.seed));
+    // Those that the rehearsal of that run had found.
+    let points = report.deep.iter().flat_map(|deep| &deep.points);
+    let points: Vec<_> = points.filter_map(|point| point.parse().ok()).collect();
+    let options = PlanOptions { points: points::most_telling_first(&points), ..options };
     let search = Search::after(options, report);
     let (choice, standings) = (search.next(&|_| true), search.standings());
     match settings.outputs.stdout {
