@@ -1,7 +1,7 @@
 //! `--deep`: which system calls the trials are to meet.
 
 use crate::model::plan::{Moment, Situation};
-use crate::model::run::DeepReport;
+use crate::model::run::{DeepReport, RunReport};
 use crate::model::signal::Signal;
 use crate::model::syscall::{PointManner, SyscallPoint};
 use crate::plan::points::most_telling_first;
@@ -52,4 +52,16 @@ pub(super) fn deep(
             Ok(Deep { points: Vec::new(), report: Some(report) })
         }
     }
+}
+
+/// The points of a run, from its report.
+pub(super) fn points_of(report: &RunReport) -> Vec<(SyscallPoint, PointManner)> {
+    let texts = report.deep.iter().flat_map(|deep| &deep.points);
+    let moments = texts.filter_map(|text| text.parse().ok());
+    moments
+        .filter_map(|moment| match moment {
+            Moment::AtSyscall { point, manner } => Some((point, manner)),
+            _ => None,
+        })
+        .collect()
 }

@@ -2,12 +2,12 @@
 
 use crate::invariants::CATALOGUE;
 use crate::model::run::RunReport;
-use crate::plan;
 use crate::plan::search::Search;
-use crate::plan::{PlanOptions, points};
+use crate::plan::{self, PlanOptions};
 use crate::report::{Format, catalogue, plan_text, schema, situations};
 
 use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
+use super::deep::points_of;
 use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
@@ -29,16 +29,16 @@ pub fn plan(settings: &Settings) -> u8 {
         _ if is_all => print(&plan_text::table(&plan)),
         _ => print(&format!("{}{}", plan_text::table(&plan), plan_text::WHAT_FOLLOWS)),
     }
+    if settings.deep && settings.outputs.stdout != Format::Json {
+        print(plan_text::WHAT_IS_BETWEEN);
+    }
     0
 }
 
 /// Prints what a search would try next, after all that a report shows.
 pub fn plan_after(settings: &Settings, report: &RunReport) -> u8 {
     let options = settings.plan_options(settings.seed.unwrap_or(report.seed));
-    // Those that the rehearsal of that run had found.
-    let points = report.deep.iter().flat_map(|deep| &deep.points);
-    let points: Vec<_> = points.filter_map(|point| point.parse().ok()).collect();
-    let options = PlanOptions { points: points::most_telling_first(&points), ..options };
+    let options = PlanOptions { points: points_of(report), ..options };
     let search = Search::after(options, report);
     let (choice, standings) = (search.next(&|_| true), search.standings());
     match settings.outputs.stdout {

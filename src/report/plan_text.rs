@@ -34,6 +34,12 @@ This is the first round. What a budget tries after it depends on what the trials
 show: see plan --after REPORT. With --trials N, the plan is fixed.
 ";
 
+/// What a plan does not say of a run with `--deep`.
+pub const WHAT_IS_BETWEEN: &str = "
+With --deep, a point of a system call comes after each of these trials, or instead
+of them with --situation one-request: which points there are, a rehearsal finds.
+";
+
 /// What a search would try after so many trials, and what each kind of trial is worth.
 pub fn next(trials: usize, choice: Option<&Choice>, standings: &[Standing]) -> String {
     let after = counted(trials as u64, "trial", "trials");

@@ -26,7 +26,7 @@ use super::subject::Subject;
 /// So often a request is followed.
 const ROUNDS: u32 = 5;
 /// A point that comes in so many of the rounds is one of the target's.
-const OFTEN: u32 = 3;
+const OFTEN: u32 = 4;
 /// In the last round each thread stays at each point for so long. A request that is lost there is
 /// not lost by a signal.
 const STAY: Duration = Duration::from_millis(10);
