@@ -15,8 +15,11 @@ use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
 use crate::trial::situation::Stagehand;
 
-use super::{Course, QUIET};
+use super::Course;
 
+/// The connections of the readiness search end within this time, and the target waits for what comes
+/// next.
+const QUIET: Duration = Duration::from_millis(15);
 /// A target that does not come to the point within this time does not come there.
 const LIMIT: Duration = Duration::from_secs(2);
 /// After this time all threads go on, whatever the harness does meanwhile.
@@ -99,7 +102,6 @@ impl Course<'_> {
             margin: self.subject.contract.inference_margin,
         };
         stagehand.prepare(self.parts).await?;
-        // The connections of the readiness search end, and the target waits for what comes next.
         sleep(QUIET).await;
         let open = self.clients.open_connections();
         let kept = open.asked().first().map(|asked| asked.client);
