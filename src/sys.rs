@@ -183,6 +183,12 @@ pub(crate) fn allow_descriptors(needed: u64) -> Result<(), u64> {
     Ok(())
 }
 
+/// How many open files a target may have, and how many this process at most (getrlimit(2)).
+pub(crate) fn descriptor_limits() -> (u64, u64) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((u64::MAX, u64::MAX));
+    (soft.min(LIMIT_AT_START.load(Ordering::SeqCst)), hard)
+}
+
 /// Lets the harness learn how its children end, also when it was started with SIGCHLD ignored
 /// (wait(2): they would be taken in unseen).
 pub(crate) fn keep_exit_statuses() {

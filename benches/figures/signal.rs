@@ -46,6 +46,7 @@ pub(crate) fn measure() -> Outcome {
                 server: Some(([127, 0, 0, 1], 1).into()),
                 open: OpenConnections::default(),
                 connections: 0,
+                life: None,
                 sending: Arc::default(),
                 over: Arc::default(),
             };

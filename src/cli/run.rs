@@ -27,6 +27,7 @@ use super::deep::deep;
 use super::desk::{Desk, Results};
 use super::error::UsageError;
 use super::failure::{Failure, internal};
+use super::foresight::with_wishes;
 use super::guardian::Guardian;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
@@ -39,7 +40,7 @@ use super::store::Store;
 /// Trials side by side, where the user does not say; more only make each other late.
 const PARALLEL_MAX: usize = 4;
 /// Descriptors of a trial besides those of its clients: probes, late requests, pipes, the runtime.
-const DESCRIPTORS_BESIDES: u64 = 200;
+pub(super) const DESCRIPTORS_BESIDES: u64 = 200;
 /// The exit code of a run that violates a denied invariant.
 const VIOLATED: u8 = 1;
 
@@ -62,11 +63,14 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let no_pid_1 = no_pid_1(&settings, &subject)?;
     let extent = extent(settings.amount);
     let progress = Progress::new(settings.outputs.progress, extent);
+    let subject = with_wishes(subject, &settings);
+    make_room_for(subject.crowd, 1)?;
     let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
     let workers = parallelism(&settings, &rehearsed.subject);
     let Rehearsed { subject, address } = &rehearsed;
     let deep = deep(&settings, subject, interrupt)?;
-    let options = PlanOptions { points: deep.points, ..settings.plan_options(seed) };
+    let (points, crowd) = (deep.points, subject.crowd);
+    let options = PlanOptions { points, crowd, ..settings.plan_options(seed) };
     let schedule = Schedule::new(
         (options, extent, begun),
         occasion(subject, address.as_ref()),
@@ -75,7 +79,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     )
     .without_pid_1(no_pid_1)
     .of_running(subject.running.is_some());
-    make_room_for(settings.connections, schedule.threads())?;
+    make_room_for(settings.connections.max(subject.crowd), schedule.threads())?;
     let desk = Desk {
         severities: settings.rules.in_order_of_catalogue(),
         results: Mutex::default(),
@@ -221,7 +225,7 @@ fn parallelism(settings: &Settings, subject: &Subject) -> usize {
 }
 
 /// How many trials could run at the same time, were nothing to be said against their port.
-fn side_by_side(settings: &Settings, target: &Target) -> usize {
+pub(super) fn side_by_side(settings: &Settings, target: &Target) -> usize {
     // Where they share a file, nobody knows which of them has left it, or written to it.
     if target.shares_places() || matches!(settings.amount, Amount::Trials(it) if it.get() == 1) {
         return 1;

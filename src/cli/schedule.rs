@@ -23,7 +23,7 @@ use fixed::Fixed;
 /// As many trials in a row that can't be carried out, or have no time left, mean that none can.
 const SKIPPED_MAX: u32 = 200;
 /// Trials that only wait for their deadline, side by side with those that do something.
-const WAITING_MAX: usize = 6;
+pub(super) const WAITING_MAX: usize = 6;
 
 /// The trials of a run, handed out one by one.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ use crate::model::plan::{Arrivals, SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::target::{RequestTemplate, Target, WriteTemplates};
 use crate::model::verdict::{Profile, Severity};
-use crate::plan::PlanOptions;
+use crate::plan::{CROWD_MAX, PlanOptions};
 
 mod address;
 mod amount;
@@ -89,6 +89,9 @@ pub struct Settings {
     pub writes: Option<WriteTemplates>,
     /// Connections in use at the same time.
     pub connections: u16,
+    /// How many requests may be in process together: as many as the user said, or many.
+    #[serde(skip)]
+    pub crowd: u16,
     /// Requests a second; a closed loop where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<f64>,
@@ -240,6 +243,7 @@ impl Settings {
             as_pid_1: self.as_pid_1,
             pid_1_counts: self.pid_1_counts,
             connections: self.connections,
+            crowd: self.crowd,
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
             submits_jobs: self.job_submit.is_some(),
             writes: self.writes.is_some(),
@@ -288,6 +292,11 @@ impl Layers<'_> {
         Ok((file.is_some().then_some(path), file.unwrap_or_default()))
     }
 
+    /// The connections that the user wants.
+    fn connections(&self) -> Option<u16> {
+        first(self.line.load.connections, self.env.load.connections, self.file.connections)
+    }
+
     fn settings(self) -> Result<Settings, UsageError> {
         let (line, env, file) = (self.line, self.env, self.file);
         let (l, e, pid) = (&line.expect, &env.expect, self.pid());
@@ -315,8 +324,8 @@ impl Layers<'_> {
             ready_timeout: self.ready_timeout(),
             requests: requests::resolve(&self)?,
             address: found.address,
-            connections: first(line.load.connections, env.load.connections, file.connections)
-                .unwrap_or(default.connections),
+            connections: self.connections().unwrap_or(default.connections),
+            crowd: self.connections().unwrap_or(CROWD_MAX),
             rate: first(line.load.rate, env.load.rate, file.rate),
             signals: listed(&line.signal.signal, &env.signal.signal, &file.signal)
                 .unwrap_or(default.signals),

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::model::event::{ConnectionEnd, ConnectionId, EventKind, RequestEnd, SocketSeen};
 
-use super::cast::{Part, Pose, Progress};
+use super::cast::{Part, Pose, Progress, place_in_crowd};
 use super::clients::{AFTER_SIGNAL, Clients, Manner, Opened, Stage, end_of};
 use super::exchange::OpenConnection;
 use super::open::{OpenConnections, Outstanding};
@@ -64,7 +64,8 @@ impl Actor {
         self.part.pose
     }
 
-    /// Whether the target can be held still for it now.
+    /// Whether the target can be held still for it now; the sockets come in the order of their
+    /// connections.
     pub fn is_prepared(&self, sockets: &[SocketSeen], open: &OpenConnections) -> bool {
         let (socket, outstanding, progress) = self.now(sockets, open);
         self.part.pose.is_prepared(socket, outstanding.as_ref(), progress)
@@ -75,7 +76,7 @@ impl Actor {
         self.state.progress.get().over
     }
 
-    /// Whether the connection is as it should be.
+    /// Whether the connection is as it should be; the sockets come in the order of their connections.
     pub fn is_there(&self, sockets: &[SocketSeen], open: &OpenConnections) -> bool {
         let (socket, outstanding, progress) = self.now(sockets, open);
         self.part.pose.is_there(socket, outstanding.as_ref(), progress)
@@ -87,7 +88,8 @@ impl Actor {
         open: &OpenConnections,
     ) -> (Option<&'s SocketSeen>, Option<Outstanding>, Progress) {
         let connection = self.state.connection.get();
-        let socket = sockets.iter().find(|socket| Some(socket.connection) == connection);
+        let place = |id| sockets.binary_search_by_key(&id, |socket| socket.connection).ok();
+        let socket = connection.and_then(place).map(|at| &sockets[at]);
         let outstanding = connection.and_then(|id| open.outstanding(id));
         (socket, outstanding, self.state.progress.get())
     }
@@ -140,8 +142,12 @@ impl Play {
                 self.ask_later(connection, opened).await;
             }
             Pose::NotReading => self.send_and_never_read().await?,
+            Pose::InHandler => {
+                sleep(place_in_crowd(self.part.nth)).await;
+                let open = self.connect().await?;
+                self.ask(open).await;
+            }
             Pose::Sent
-            | Pose::InHandler
             | Pose::Answering
             | Pose::Uploading
             | Pose::HalfHead

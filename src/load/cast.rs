@@ -203,6 +203,28 @@ fn template(
     })
 }
 
+/// Connections that are opened together, where there are many: no more than an accept queue holds.
+const WAVE: u16 = 64;
+/// The time from one such wave to the next.
+const WAVES_APART: Duration = Duration::from_millis(5);
+/// All of them begin within this part of the time that each takes.
+const BEGUN_WITHIN: u32 = 8;
+
+/// How long after the first of its kind a connection is opened.
+pub fn place_in_crowd(nth: u16) -> Duration {
+    WAVES_APART * u32::from(nth / WAVE)
+}
+
+/// The request of which many can be in process together, and how many; none where each is answered
+/// too soon for that.
+pub fn crowd(requests: &[PreparedRequest]) -> Option<(usize, u16)> {
+    let template = in_handler(requests)?;
+    let waves =
+        (requests[template].first_byte / BEGUN_WITHIN).as_millis() / WAVES_APART.as_millis();
+    let most = u16::try_from(waves).unwrap_or(u16::MAX).saturating_mul(WAVE);
+    Some((template, most))
+}
+
 fn in_handler(requests: &[PreparedRequest]) -> Option<usize> {
     by_length(requests).rfind(|&at| requests[at].first_byte >= LONG)
 }
@@ -229,7 +251,7 @@ fn with_body(requests: &[PreparedRequest]) -> Option<usize> {
 }
 
 /// The requests without a slow upload, the quickest first.
-fn by_length(requests: &[PreparedRequest]) -> impl DoubleEndedIterator<Item = usize> {
+pub fn by_length(requests: &[PreparedRequest]) -> impl DoubleEndedIterator<Item = usize> {
     let mut plain: Vec<usize> =
         (0..requests.len()).filter(|&at| requests[at].upload_over.is_none()).collect();
     plain.sort_by_key(|&at| requests[at].usual);

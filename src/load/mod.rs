@@ -15,6 +15,7 @@ pub mod response;
 pub mod script;
 pub mod stream;
 pub mod submit;
+pub mod timed;
 mod worker;
 pub mod writer;
 pub mod writes;

@@ -1,5 +1,6 @@
 //! Clients that submit jobs: one before the signal, some while it is sent, one after it.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -8,11 +9,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::model::address::ServerAddress;
 use crate::model::event::{EventKind, JobSubmit, Request, RequestEnd};
 use crate::model::target::RequestTemplate;
+use crate::model::time::Nanos;
+use crate::observe::exact::wait_until;
 
 use super::clients::{AFTER_SIGNAL, Clients, Stage};
 use super::connect::connect;
 use super::exchange::{Exchange, OpenConnection, Pace};
 use super::request::PreparedRequest;
+use super::timed::ALERT;
 
 /// A quiet target that has not taken a job within this time does not take it.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -33,7 +37,12 @@ pub struct Submitter {
     name: String,
     /// What its keys begin with.
     mark: String,
+    /// From when the first request was sent to when it was answered.
+    first_took: Cell<Duration>,
 }
+
+/// The number of the job that is submitted alone, at a known instant.
+const ALONE: usize = 1;
 
 impl Submitter {
     /// Nothing is sent yet. `seed` makes the keys those of this trial.
@@ -42,7 +51,8 @@ impl Submitter {
         let address = clients.address.clone()?;
         let request = PreparedRequest::new(0, template, &address);
         let (name, mark) = (template.name(), format!("sc{seed:x}"));
-        Some(Rc::new(Self { clients, address, request, name, mark }))
+        let first_took = Cell::default();
+        Some(Rc::new(Self { clients, address, request, name, mark, first_took }))
     }
 
     /// Submits a job and waits for the answer; the connection, for a later one.
@@ -55,8 +65,9 @@ impl Submitter {
         let no_connection = |error| refused(format!("could not be sent ({error})"));
         let mut connection =
             OpenConnection::apart(connect(&self.address).await.map_err(no_connection)?);
-        let submit = timeout(ANSWER_LIMIT, self.submit(&mut connection, 0, None)).await;
+        let submit = timeout(ANSWER_LIMIT, self.submit(&mut connection, 0, AT_ONCE)).await;
         let submit = submit.map_err(|_| refused("was not answered before the signal".into()))?;
+        self.first_took.set(submit.ended.since(submit.sent.unwrap_or(submit.started)));
         match submit.status {
             Some(_) if submit.is_acknowledged() => Ok(connection),
             Some(status) => Err(refused(format!("was answered with {status} before the signal"))),
@@ -73,19 +84,53 @@ impl Submitter {
         connections
     }
 
+    /// How long the first one took to be answered, from when all of it was sent.
+    pub fn first_took(&self) -> Duration {
+        self.first_took.get()
+    }
+
+    /// Connects, for a request that will be complete at an instant.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect_one(&self) -> Result<OpenConnection, String> {
+        let connected = connect(&self.address).await.map(OpenConnection::apart);
+        connected.map_err(|error| format!("no connection to submit a job on ({error})"))
+    }
+
+    /// What the job that is submitted alone is known by.
+    pub fn key_of_one(&self) -> String {
+        self.key(ALONE)
+    }
+
+    /// Submits a job by a request whose last bytes are sent at this instant.
+    pub async fn complete_at(self: Rc<Self>, mut connection: OpenConnection, at: Nanos) {
+        let recorder = &self.clients.recorder;
+        let due = async {
+            let left = at.since(recorder.now());
+            tokio::time::sleep(left.saturating_sub(ALERT)).await;
+            wait_until(recorder, at);
+        };
+        self.submit(&mut connection, ALONE, Some(due)).await;
+    }
+
     /// Submits a job by a request whose last bytes are sent at about this instant.
     pub async fn around(self: Rc<Self>, mut connection: OpenConnection, nth: usize, at: Instant) {
         let offset = AROUND_US[nth % AROUND_US.len()];
         let distance = Duration::from_micros(offset.unsigned_abs());
         let due = if offset < 0 { at - distance } else { at + distance };
-        self.submit(&mut connection, nth + 1, Some(due)).await;
+        self.submit(&mut connection, nth + 1, Some(sleep_until(due))).await;
     }
 
     /// Submits a job on an open connection, some time after the signal.
     pub async fn late(self: Rc<Self>, mut connection: OpenConnection) {
         self.clients.until(Stage::Signalled).await;
         tokio::time::sleep(AFTER_SIGNAL).await;
-        self.submit(&mut connection, AROUND_US.len() + 1, None).await;
+        self.submit(&mut connection, AROUND_US.len() + 1, AT_ONCE).await;
+    }
+
+    fn key(&self, nth: usize) -> String {
+        format!("{}-{nth}", self.mark)
     }
 
     /// Sends the request, the end of it not before it is due, and writes down what became of it.
@@ -93,9 +138,9 @@ impl Submitter {
         &self,
         connection: &mut OpenConnection,
         nth: usize,
-        due: Option<Instant>,
+        due: Option<impl Future<Output = ()>>,
     ) -> JobSubmit {
-        let key = format!("{}-{nth}", self.mark);
+        let key = self.key(nth);
         let request = self.request.with_key(&key);
         let recorder = &self.clients.recorder;
         let pace = match due {
@@ -104,7 +149,11 @@ impl Submitter {
         };
         let exchange = Exchange::new(0, connection, &request, recorder);
         let mut exchange = exchange.at_pace(pace).keeping(BODY_BYTES_MAX);
-        let gate = async { sleep_until(due.unwrap_or_else(Instant::now)).await };
+        let gate = async {
+            if let Some(due) = due {
+                due.await;
+            }
+        };
         tokio::select! {
             () = exchange.run(connection, recorder, gate) => {}
             () = self.clients.until(Stage::Over) => {}
@@ -126,6 +175,9 @@ impl Submitter {
         submit
     }
 }
+
+/// All of a request is sent at once, and nothing waited for.
+const AT_ONCE: Option<std::future::Ready<()>> = None;
 
 /// The body of a response, where it is one short word.
 fn word_of(body: &[u8]) -> Option<String> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::ServerAddress;
 pub use super::line::{JobSubmit, LineSource, SourceLine};
+use super::near::NearLandmark;
 use super::signal::Signal;
 use super::syscall::{PointManner, SyscallPoint};
 use super::time::{Nanos, duration_ms};
@@ -162,6 +163,20 @@ pub enum EventKind {
     SignalSent {
         /// The signal.
         signal: Signal,
+    },
+    /// A landmark that the signal was aimed at, once all was over.
+    LandmarkPassed {
+        /// Which one.
+        landmark: NearLandmark,
+        /// When it was expected, from a rehearsal.
+        predicted: Nanos,
+        /// How far apart it was in the rehearsal, from one request to another.
+        #[serde(rename = "spread_ms", with = "duration_ms", default)]
+        spread: Duration,
+        /// When it was first seen to have been passed; absent where it was not. After the signal the
+        /// target may take another way.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        passed: Option<Nanos>,
     },
     /// What the kernel showed of the server's side of the open connections (sock_diag(7)).
     SocketsSeen {

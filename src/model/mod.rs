@@ -17,6 +17,7 @@ pub mod line;
 pub mod log;
 pub mod moment;
 pub mod moment_text;
+pub mod near;
 mod origin;
 mod outcome;
 pub mod phase;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::near::NearMoment;
 use super::start::StartMoment;
 use super::syscall::{PointManner, SyscallPoint};
 use super::time::duration_ms;
@@ -49,7 +50,13 @@ pub enum Moment {
         /// Which one.
         landmark: JobLandmark,
     },
+    /// At a distance from a landmark of a request's or a job's life.
+    #[serde(rename = "near-landmark")]
+    Near(NearMoment),
 }
+
+/// Shorter gaps between two signals are one kind of moment.
+const SHORT_GAP: Duration = Duration::from_millis(1);
 
 impl Moment {
     /// Its kind's name in reports.
@@ -62,6 +69,7 @@ impl Moment {
             Moment::Start(moment) => moment.name(),
             Moment::AtSyscall { .. } => "at-syscall",
             Moment::Job { landmark } => landmark.name(),
+            Moment::Near(moment) => moment.name(),
         }
     }
 
@@ -70,12 +78,24 @@ impl Moment {
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         match self {
             Moment::Uniform { after } => format!("{:.1} ms", ms(after)),
+            Moment::AfterPrevious { gap } if gap < SHORT_GAP => {
+                format!("again +{} µs", gap.as_micros())
+            }
             Moment::AfterPrevious { gap } => format!("again +{:.0} ms", ms(gap)),
+            Moment::Near(moment) => moment.to_string(),
             Moment::Start(moment) => moment.to_string(),
             Moment::AtSyscall { .. } => self.to_string(),
             Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
                 self.name().to_owned()
             }
+        }
+    }
+
+    /// The kind of a later signal's moment, in words for reports.
+    pub fn kind_of_later(self) -> String {
+        match self.gap() {
+            Some(gap) if gap < SHORT_GAP => "again < 1 ms".to_owned(),
+            _ => self.text(),
         }
     }
 

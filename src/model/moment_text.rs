@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::moment::{JobLandmark, Landmark, Moment};
+use super::near::{NearLandmark, NearMoment};
 use super::start::{StartLandmark, StartMoment};
 use super::syscall::PointManner;
 
@@ -23,6 +24,7 @@ impl fmt::Display for Moment {
             Moment::AfterPrevious { gap } => write!(f, "again +{}", exact(*gap)),
             Moment::Start(moment) => moment.fmt(f),
             Moment::AtSyscall { point, manner } => write!(f, "{point}{}", manner.suffix()),
+            Moment::Near(moment) => moment.fmt(f),
             Moment::Reached | Moment::Landmark { .. } | Moment::Job { .. } => {
                 f.write_str(self.name())
             }
@@ -52,7 +54,8 @@ impl FromStr for Moment {
                 return Some(Moment::AtSyscall { point, manner });
             }
             let start = || start(text).map(Moment::Start);
-            duration(text).map(|after| Moment::Uniform { after }).or_else(start)
+            let near = || near(text).map(Moment::Near);
+            duration(text).map(|after| Moment::Uniform { after }).or_else(start).or_else(near)
         };
         known().ok_or_else(|| UnknownMoment(text.to_owned()))
     }
@@ -83,6 +86,42 @@ fn start(text: &str) -> Option<StartMoment> {
     }
     let landmark = StartLandmark::ALL.into_iter().find(|landmark| landmark.name() == name)?;
     Some(StartMoment::Near { landmark, offset_us: offset_us(rest)? })
+}
+
+/// `accept +37 µs`, `first byte -1.2 ms (kept)`.
+impl fmt::Display for NearMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.offset_us < 0 { '-' } else { '+' };
+        write!(f, "{} {sign}", self.landmark.name())?;
+        match self.offset_us.unsigned_abs() {
+            short @ 0..1_000 => write!(f, "{short} µs")?,
+            us => f.write_str(&exact(Duration::from_micros(us)))?,
+        }
+        f.write_str(match (self.kept, self.slow) {
+            (false, false) => "",
+            (true, false) => " (kept)",
+            (false, true) => " (slow)",
+            (true, true) => " (kept, slow)",
+        })
+    }
+}
+
+fn near(text: &str) -> Option<NearMoment> {
+    let (moment, request) = match text.split_once(" (") {
+        Some((moment, rest)) => (moment, rest.strip_suffix(')')?),
+        None => (text, ""),
+    };
+    let (kept, slow) = match request {
+        "" => (false, false),
+        "kept" => (true, false),
+        "slow" => (false, true),
+        "kept, slow" => (true, true),
+        _ => return None,
+    };
+    let all = NearLandmark::ALL.into_iter();
+    let mut after_name = all.filter_map(|it| Some((it, moment.strip_prefix(it.name())?)));
+    let (landmark, offset) = after_name.find(|(_, rest)| rest.starts_with(' '))?;
+    Some(NearMoment { landmark, offset_us: offset_us(offset.trim_start())?, kept, slow })
 }
 
 /// A signed offset, in whole microseconds.
@@ -150,7 +189,20 @@ mod tests {
         };
         assert_eq!(read("after recv #1 (kept), held"), Ok(held));
         assert_eq!(held.to_string(), "after recv #1 (kept), held");
-        for text in ["", "soon", "12", "again 10 ms", "start 45 %", "handler 2 ms", "-1 ms"] {
+        let landmark = NearLandmark::FirstByte;
+        let near = NearMoment { landmark, offset_us: -1_200, kept: true, slow: false };
+        assert_eq!(read("first byte -1.2 ms (kept)"), Ok(Moment::Near(near)));
+        for text in [
+            "",
+            "soon",
+            "accept",
+            "accept +1 ms (late)",
+            "12",
+            "again 10 ms",
+            "start 45 %",
+            "handler 2 ms",
+            "-1 ms",
+        ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains("is no moment"), "{text}: {error}");
         }

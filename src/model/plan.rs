@@ -9,6 +9,10 @@ pub use super::moment::{JobLandmark, Landmark, Moment};
 use super::signal::Signal;
 use super::time::duration_ms;
 
+/// Connections of each kind that a situation consists of, where they are few: more than one, so that
+/// chance has several at once, and few enough for servers that work on few at the same time.
+pub const OF_EACH_KIND: u16 = 3;
+
 /// Every trial of a run, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Plan {
@@ -52,19 +56,29 @@ impl Trial {
         self.signals.is_empty()
     }
 
+    /// Whether it has more requests in process than are easily understood.
+    pub fn is_crowded(&self) -> bool {
+        self.situation == Situation::SlowHandler && self.load.connections > OF_EACH_KIND
+    }
+
     /// When its signal comes, or how long its target is held still, in words for reports.
     pub fn moment(&self) -> String {
         match (self.hold, &self.signals[..]) {
             (Some(hold), _) => format!("held {} ms", hold.pause.as_millis()),
             (None, []) => "none".to_owned(),
             (None, [planned]) => match planned.moment {
+                Moment::Reached if self.is_crowded() => {
+                    format!("{} at once", self.load.connections)
+                }
                 point @ Moment::AtSyscall { .. } => point.text(),
                 moment => moment.name().to_owned(),
             },
-            (None, [_, later]) => later.moment.text(),
+            (None, [_, later]) => later.moment.kind_of_later(),
             (None, [_, later @ ..]) => {
                 let span: Duration = later.iter().filter_map(|later| later.moment.gap()).sum();
-                format!("{} in {:.0} ms", self.signals.len(), span.as_secs_f64() * 1e3)
+                // Those that are drawn are of one kind; the others are ten milliseconds long.
+                let sign = if span < Duration::from_millis(9) { "< " } else { "" };
+                format!("{} in {sign}10 ms", self.signals.len())
             }
         }
     }
@@ -199,11 +213,15 @@ impl Situation {
             Situation::Load => {
                 "open- or closed-loop load from many clients, on kept and on fresh connections"
             }
-            Situation::OneRequest => "a single request, with the signal at a landmark of its life",
+            Situation::OneRequest => {
+                "one request, with the signal at or near a landmark of its life"
+            }
             Situation::Idle => "no connection at all",
             Situation::IdleKeepalive => "kept connections with nothing outstanding",
             Situation::Fresh => "accepted connections that have not sent a byte",
-            Situation::SlowHandler => "requests that were read and not yet answered",
+            Situation::SlowHandler => {
+                "requests that were read and not yet answered: a few, or hundreds"
+            }
             Situation::Streaming => "responses of which a part has come",
             Situation::Uploading => "requests whose body is still being sent",
             Situation::PartialHead => {
@@ -225,7 +243,7 @@ impl Situation {
             Situation::SignalBurst => "requests in process; 20 signals within 10 ms",
             Situation::MixedSignals => "requests in process; SIGINT after SIGTERM, or the reverse",
             Situation::JobRunning => {
-                "a background job at its start, half-way, at its end, or being submitted"
+                "a background job near its start, half-way, near its end, or being submitted"
             }
             Situation::Writes => "with --write: clients that write, and nothing else",
             Situation::AsPid1 => {

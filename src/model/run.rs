@@ -315,6 +315,10 @@ pub struct TrialReport {
     pub requests: u32,
     /// Requests that could not be ordered against the signal.
     pub ambiguous: u32,
+    /// How much later than expected the landmark was passed that the signal was aimed at, in
+    /// microseconds; earlier where negative, absent where it was aimed at none, or none was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landmark_error_us: Option<f64>,
     /// How late the harness itself was at its worst, in milliseconds.
     pub harness_lag_ms: f64,
     /// How long it took to hold the target still, in milliseconds.

@@ -1,6 +1,7 @@
 //! What can be seen of a target from outside, and the book in which it is written down.
 
 pub mod dispositions;
+pub mod exact;
 pub mod recorder;
 #[cfg(target_os = "linux")]
 mod sock_diag;

@@ -19,6 +19,10 @@ pub(super) enum Purpose {
     Order = 4,
     /// The distance from a landmark of the start.
     Start = 5,
+    /// The time between two signals.
+    Gap = 6,
+    /// The distance from a landmark of a request's or a job's life.
+    Near = 7,
     /// Which of several trials that are worth the same is next.
     Tie = 16,
 }
@@ -33,6 +37,13 @@ pub(super) fn draw(seed: u64, purpose: Purpose, first: u64, second: u64) -> u64 
         part.copy_from_slice(&word.to_le_bytes());
     }
     ChaCha8Rng::from_seed(key).next_u64()
+}
+
+/// A distance from `least` on, even over so many doublings of it, as `drawn` says: as often small as
+/// large (log-uniform). In whole numbers, since logarithms are not the same on every platform.
+pub(super) fn log_uniform(drawn: u64, least: u64, doublings: u64) -> u64 {
+    let least = least << (drawn % doublings);
+    least + ((u128::from(least) * u128::from(drawn)) >> 64) as u64
 }
 
 /// The place of the cell's visit in the window, as a fraction of 2⁶⁴.
@@ -64,6 +75,15 @@ mod tests {
     fn numbers_stay_what_they_were() {
         assert_eq!(draw(1, Purpose::Trial, 1, 0), 7_265_308_578_580_508_706);
         assert_eq!(draw(1, Purpose::Trial, 2, 0), 2_854_601_930_109_921_036);
+    }
+
+    #[test]
+    fn distances_are_as_often_small_as_large() {
+        let drawn = |visit| draw(7, Purpose::Start, 0, visit);
+        let distances: Vec<_> = (0..1000).map(|visit| log_uniform(drawn(visit), 10, 10)).collect();
+        assert!(distances.iter().all(|us| (10..10_240).contains(us)));
+        let below = distances.iter().filter(|us| **us < 320).count();
+        assert!((350..650).contains(&below), "{below} of 1000 are below the middle");
     }
 
     #[test]

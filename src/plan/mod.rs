@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use crate::model::plan::{
-    Arrivals, Hold, JobLandmark, Landmark, LoadShape, Moment, Plan, PlannedSignal, SignalTo,
-    Situation, Trial,
+    Arrivals, Hold, JobLandmark, Landmark, LoadShape, Moment, OF_EACH_KIND, Plan, PlannedSignal,
+    SignalTo, Situation, Trial,
 };
 use crate::model::signal::Signal;
 use crate::model::syscall::{PointManner, SyscallPoint};
 
 mod draw;
+mod near;
 pub mod points;
 mod repeats;
 pub mod search;
@@ -105,9 +106,11 @@ const LANDMARKS: [Landmark; 5] = [
 const JOB_LANDMARKS: [JobLandmark; 3] =
     [JobLandmark::HalfWay, JobLandmark::Started, JobLandmark::Ending];
 
-/// Connections of each kind that a situation consists of: more than one, so that chance has several
-/// at once, and few enough for servers that work on few at the same time.
-const OF_EACH_KIND: u16 = 3;
+/// How many requests are in process together, in the order of the visits: few, which are easily
+/// understood, then many, and then as many as show what befalls one in hundreds.
+const CROWDS: [u16; 3] = [OF_EACH_KIND, 64, CROWD_MAX];
+/// More would make the harness itself late.
+pub const CROWD_MAX: u16 = 1024;
 
 /// The pauses that a closed loop is tried with, where the user names no rate.
 const PAUSES: [Duration; 3] =
@@ -139,6 +142,8 @@ pub struct PlanOptions {
     pub pid_1_counts: bool,
     /// How many connections are in use at the same time.
     pub connections: u16,
+    /// How many requests may be in process together, where they are to be many.
+    pub crowd: u16,
     /// When the next request is sent; where absent, each trial draws the pause of a closed loop.
     pub arrivals: Option<Arrivals>,
     /// Of a hundred connections, how many are kept for the next request.
@@ -167,6 +172,7 @@ impl PlanOptions {
             as_pid_1: false,
             pid_1_counts: false,
             connections: 16,
+            crowd: CROWD_MAX,
             arrivals: None,
             keep_alive_percent: 50,
             pooled_clients: 1,
@@ -225,6 +231,7 @@ fn visited(
     let hold = situation.is_held().then(|| Hold { pause: HOLDS[visit % HOLDS.len()] });
     let signals = cell.signal.map(|signal| match cell.part {
         Part::Signal if situation.repeats_signal() => {
+            let visit = (options.seed, place as u64, visit);
             repeats::signals(situation, (signal, moment), options.signal_to, visit)
         }
         _ => {
@@ -238,7 +245,7 @@ fn visited(
         // 53 bits: as many as survive in programs that read JSON's numbers as doubles.
         seed: draw(options.seed, Purpose::Trial, number.into(), 0) >> 11,
         situation,
-        load: load(options, situation, number),
+        load: load(options, situation, (number, visit)),
         hold,
         restart: signals.is_some() && is_restarted,
         as_pid_1: options.as_pid_1 || is_pid_1,
@@ -257,9 +264,19 @@ fn moment(options: &PlanOptions, (place, situation): (usize, Situation), visit: 
             let place = stratified(options.seed, cell, visit as u64);
             Moment::Uniform { after: within(options.window, place) }
         }
-        Situation::OneRequest => Moment::Landmark { landmark: LANDMARKS[visit % LANDMARKS.len()] },
+        // At its landmarks, where the state is exact, and near them, in turns.
+        Situation::OneRequest if visit % 2 == 1 => {
+            Moment::Near(near::of_request(options.seed, cell, visit / 2))
+        }
+        Situation::OneRequest => {
+            Moment::Landmark { landmark: LANDMARKS[visit / 2 % LANDMARKS.len()] }
+        }
         Situation::Startup => Moment::Start(start::moment(options.seed, cell, visit)),
-        Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit) },
+        Situation::JobRunning if visit % 2 == 1 => {
+            let is_submitted = options.submits_jobs;
+            Moment::Near(near::of_job(options.seed, cell, visit / 2, is_submitted))
+        }
+        Situation::JobRunning => Moment::Job { landmark: job_landmark(options, visit / 2) },
         _ => Moment::Reached,
     }
 }
@@ -270,9 +287,11 @@ fn period(options: &PlanOptions, cell: Cell) -> usize {
     match cell.situation {
         situation if situation.is_held() => HOLDS.len(),
         _ if cell.part == Part::Point => options.points.len(),
-        Situation::OneRequest => LANDMARKS.len(),
+        // As many as there are of the one kind are a multiple of those of the other.
+        Situation::OneRequest => 2 * near::PERIOD.max(LANDMARKS.len()),
         Situation::Startup => start::PERIOD,
-        Situation::JobRunning => job_landmarks(options).len(),
+        Situation::SlowHandler => CROWDS.len(),
+        Situation::JobRunning => 2 * job_landmarks(options).len(),
         situation if situation.repeats_signal() && cell.part == Part::Signal => repeats::PERIOD,
         _ => 1,
     }
@@ -332,7 +351,7 @@ fn with_points(options: &PlanOptions, signals: &[Signal], cells: Vec<Cell>) -> V
     cells.into_iter().zip(points).flat_map(|(cell, point)| [cell, point]).collect()
 }
 
-fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
+fn load(options: &PlanOptions, situation: Situation, (number, visit): (u32, usize)) -> LoadShape {
     match situation {
         Situation::Load => LoadShape {
             connections: options.connections,
@@ -347,6 +366,10 @@ fn load(options: &PlanOptions, situation: Situation, number: u32) -> LoadShape {
                 | Situation::JobRunning
                 | Situation::Writes => 0,
                 Situation::OneRequest => 1,
+                Situation::SlowHandler => {
+                    let few = options.connections.min(OF_EACH_KIND);
+                    CROWDS[visit % CROWDS.len()].min(options.crowd).max(few)
+                }
                 _ => options.connections.min(OF_EACH_KIND),
             },
             arrivals: Arrivals::Closed { pause: Duration::ZERO },
@@ -432,6 +455,18 @@ mod tests {
         let places: std::collections::BTreeSet<_> =
             of_idle.map(|trial| format!("{:?}", trial.signals[0].moment)).collect();
         assert!(places.len() > 1 && places.iter().all(|it| it.contains("Uniform")), "{places:?}");
+    }
+
+    #[test]
+    fn later_visits_have_many_requests_in_process_where_they_may() {
+        let crowds = |options: PlanOptions| {
+            let options = PlanOptions { situations: vec![Situation::SlowHandler], ..options };
+            (1..=4).map(|number| trial(&options, number).load.connections).collect::<Vec<_>>()
+        };
+        assert_eq!(crowds(PlanOptions::new(1)), [3, 64, 1024, 3]);
+        assert_eq!(crowds(PlanOptions { crowd: 100, ..PlanOptions::new(1) }), [3, 64, 100, 3]);
+        let few = PlanOptions { connections: 2, crowd: 0, ..PlanOptions::new(1) };
+        assert_eq!(crowds(few), [2, 2, 2, 2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::model::start::{StartLandmark, StartMoment};
 
-use super::draw::{Purpose, draw, stratified};
+use super::draw::{Purpose, draw, log_uniform, stratified};
 
 /// The kinds of moments, in the order of the visits: signals get lost where a handler is there and
 /// what it leads to is not yet, and around the opening of the listener.
@@ -48,25 +48,13 @@ pub(super) fn moment(seed: u64, cell: u64, visit: usize) -> StartMoment {
     }
 }
 
-/// Log-uniform, in whole numbers: logarithms are not the same on every platform.
 fn distance_us(seed: u64, cell: u64, visit: u64) -> i64 {
-    let drawn = draw(seed, Purpose::Start, cell, visit);
-    let least = LEAST_US << (drawn % DOUBLINGS);
-    let within = (u128::from(least) * u128::from(drawn)) >> 64;
-    (least + within as u64) as i64
+    log_uniform(draw(seed, Purpose::Start, cell, visit), LEAST_US, DOUBLINGS) as i64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_are_as_often_small_as_large() {
-        let distances: Vec<_> = (0..1000).map(|visit| distance_us(7, 0, visit)).collect();
-        assert!(distances.iter().all(|us| (10..20_480).contains(us)));
-        let below = distances.iter().filter(|us| **us < 320).count();
-        assert!((350..650).contains(&below), "{below} of 1000 are below the middle");
-    }
 
     #[test]
     fn a_round_of_kinds_is_around_every_landmark() {

@@ -108,7 +108,10 @@ fn signals(trial: &Trial) -> String {
 /// When the signal comes: an instant, or what it waits for.
 fn moment(trial: &Trial) -> String {
     match trial.signals.first().map(|planned| planned.moment) {
-        Some(moment @ (Moment::Uniform { .. } | Moment::Start(_))) => moment.text(),
+        Some(moment @ (Moment::Uniform { .. } | Moment::Start(_) | Moment::Near(_))) => {
+            moment.text()
+        }
+        _ if trial.signals.len() == 2 => trial.signals[1].moment.text(),
         _ => trial.moment(),
     }
 }

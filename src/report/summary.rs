@@ -240,11 +240,22 @@ fn measured(history: &History) -> TrialReport {
         writes_acknowledged: count(acknowledged.count()),
         requests: count(history.requests().count()),
         ambiguous: count(ambiguous.count()),
+        landmark_error_us: landmark_error_us(history),
         harness_lag_ms: history.lag().as_secs_f64() * 1e3,
         held_within_ms: held_within,
         shown: crate::model::search::Shown::default(),
         history: None,
     }
+}
+
+/// How much later than expected the landmark was that the signal was aimed at, in microseconds.
+fn landmark_error_us(history: &History) -> Option<f64> {
+    history.events().iter().find_map(|event| match event.kind {
+        EventKind::LandmarkPassed { predicted, passed, .. } => {
+            passed.map(|at| at.ms_from(predicted) * 1e3)
+        }
+        _ => None,
+    })
 }
 
 /// Milliseconds from one instant to the next; what came within the signal's bracket is 0.

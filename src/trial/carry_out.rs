@@ -26,6 +26,7 @@ use crate::target::ready::Found;
 use super::error::{Early, TrialError, harness};
 use super::interrupt::Interrupt;
 use super::leftovers::look_for_leftovers;
+use super::near_scene::Near;
 use super::situation::{Scene, Stagehand};
 use super::started::{Started, start};
 use super::subject::Subject;
@@ -106,6 +107,8 @@ pub(super) struct Course<'a> {
     probers: JoinSet<()>,
     /// Asks the kernel, where it can be asked; the signal's thread has its own.
     watch: std::io::Result<SocketWatch>,
+    /// What the signal is aimed at, where that is a landmark.
+    pub(super) near: Option<Near>,
     /// When a target that is held still is let go.
     let_go: Option<Arc<OnceLock<Nanos>>>,
     /// Ends what the signal's thread does.
@@ -144,6 +147,7 @@ impl<'a> Course<'a> {
             workers: JoinSet::new(),
             probers,
             watch: SocketWatch::new(),
+            near: None,
             let_go: None,
             over: Arc::default(),
         })
@@ -177,7 +181,8 @@ impl<'a> Course<'a> {
         };
         self.let_go = hold.as_ref().map(|_| Arc::default());
         let ordered = self.order(planned, at)?;
-        if let Some(at) = at {
+        // Between the beginning of a request and its signal, this thread has other things to do.
+        if let Some(at) = at.filter(|_| self.near.as_ref().is_none_or(|near| near.life.is_none())) {
             tokio::select! {
                 () = self.note_dispositions_before(at) => {}
                 () = interrupt.wait() => return Err(TrialError::Interrupted),
@@ -195,8 +200,15 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
-        if let Some(Moment::Job { landmark }) = self.moment() {
-            let (at, scene) = self.set_up_job(landmark).await;
+        let of_a_life = match self.moment() {
+            Some(Moment::Job { landmark }) => Some(self.set_up_job(landmark).await),
+            Some(Moment::Near(near)) if near.landmark.is_of_job() => {
+                Some(self.set_up_near_job(near).await)
+            }
+            Some(Moment::Near(near)) => Some(self.set_up_near(near).await),
+            _ => None,
+        };
+        if let Some((at, scene)) = of_a_life {
             if let Scene::There(_) = scene {
                 self.recorder.record(EventKind::SituationReached);
             }
@@ -396,6 +408,7 @@ impl<'a> Course<'a> {
         while self.workers.join_next().await.is_some() {}
         while self.probers.join_next().await.is_some() {}
         self.started.close_output().await;
+        self.note_landmark();
     }
 }
 

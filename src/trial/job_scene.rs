@@ -1,5 +1,6 @@
 //! The situation of a background job: waits until one is at a landmark of its life.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +17,7 @@ use super::situation::Scene;
 /// Where no job starts within this time, the next trial may have more luck.
 const LIMIT: Duration = Duration::from_secs(5);
 /// A job of which it is not known how long it takes is met so long after its start.
-const SOME_TIME: Duration = Duration::from_millis(50);
+pub(super) const SOME_TIME: Duration = Duration::from_millis(50);
 /// A job's end is met so long before it is expected, as a part of what it usually takes.
 const LEAD_PART: u32 = 50;
 const LEAD: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -42,6 +43,30 @@ impl Course<'_> {
     }
 
     async fn wait_for_job(&mut self, landmark: JobLandmark) -> Result<Found, String> {
+        let found = self.look_for_job(|jobs, (begun, now)| match landmark {
+            JobLandmark::Started => just_started(jobs, begun),
+            JobLandmark::Ending => self.about_to_end(jobs, now),
+            _ => self.half_way(jobs, now),
+        });
+        found.await.map_err(|limit| {
+            let seconds = limit.as_secs();
+            match landmark {
+                JobLandmark::Started => format!("no job started within {seconds} s"),
+                JobLandmark::Ending => format!("no job was about to end within {seconds} s"),
+                _ => format!("no job was running within {seconds} s"),
+            }
+        })
+    }
+
+    /// Looks at the books again and again, for what is found in them; they come with when it was
+    /// begun and with now.
+    ///
+    /// # Errors
+    /// For how long it was looked for in vain.
+    pub(super) async fn look_for_job<T>(
+        &self,
+        find: impl Fn(&[Job], (Nanos, Nanos)) -> Option<T>,
+    ) -> Result<T, Duration> {
         let begun = self.recorder.now();
         let usual = self.subject.usual_jobs.values().max().copied().unwrap_or_default();
         // The end of a job that has just begun is as far off as it is long.
@@ -59,26 +84,13 @@ impl Course<'_> {
                     }
                     seen = events.len();
                 });
-                let now = self.recorder.now();
-                let found = match landmark {
-                    JobLandmark::Started => just_started(&jobs, begun),
-                    JobLandmark::Ending => self.about_to_end(&jobs, now),
-                    _ => self.half_way(&jobs, now),
-                };
-                if let Some(found) = found {
+                if let Some(found) = find(&jobs, (begun, self.recorder.now())) {
                     return found;
                 }
                 sleep(TICK).await;
             }
         };
-        timeout(limit, wait).await.map_err(|_| {
-            let seconds = limit.as_secs();
-            match landmark {
-                JobLandmark::Started => format!("no job started within {seconds} s"),
-                JobLandmark::Ending => format!("no job was about to end within {seconds} s"),
-                _ => format!("no job was running within {seconds} s"),
-            }
-        })
+        timeout(limit, wait).await.map_err(|_| limit)
     }
 
     /// A job that has run for half of its time.
@@ -108,7 +120,7 @@ impl Course<'_> {
     }
 
     /// How long a job usually takes, from others of its kind.
-    fn usual<'j>(&'j self, jobs: &'j [Job]) -> impl Fn(&Job) -> Option<Duration> {
+    pub(super) fn usual<'j>(&'j self, jobs: &'j [Job]) -> impl Fn(&Job) -> Option<Duration> {
         let of_trial = usual_durations(jobs);
         move |job| {
             let kind = kind(&job.id);
@@ -118,10 +130,7 @@ impl Course<'_> {
 
     /// Has jobs submitted: one to see that they are taken, some around the signal, one after it.
     async fn submit_jobs(&mut self) -> Result<Found, String> {
-        let template = self.subject.target.elsewhere.job_submit.as_ref();
-        let template = template.ok_or("nobody said how a job is submitted (--job-submit)")?;
-        let submitter = Submitter::new(self.clients.clone(), template, self.trial.seed);
-        let submitter = submitter.ok_or("the target has no listener that takes jobs")?;
+        let submitter = self.submitter()?;
         let kept = submitter.first().await?;
         let connections = submitter.connect_around().await;
         let (at, instant) = (self.recorder.now() + NOTICE, Instant::now() + NOTICE);
@@ -131,14 +140,25 @@ impl Course<'_> {
         self.workers.spawn_local(submitter.late(kept));
         Ok(Some(at))
     }
+
+    /// Who submits jobs.
+    pub(super) fn submitter(&self) -> Result<Rc<Submitter>, String> {
+        let template = self.subject.target.elsewhere.job_submit.as_ref();
+        let template = template.ok_or("nobody said how a job is submitted (--job-submit)")?;
+        let submitter = Submitter::new(self.clients.clone(), template, self.trial.seed);
+        Ok(submitter.ok_or("the target has no listener that takes jobs")?)
+    }
 }
 
-fn running(jobs: &[Job]) -> impl Iterator<Item = &Job> {
+pub(super) fn running(jobs: &[Job]) -> impl Iterator<Item = &Job> {
     jobs.iter().filter(|job| job.finished.is_none())
 }
 
 /// A job that has started since it was looked for.
 fn just_started(jobs: &[Job], begun: Nanos) -> Option<Found> {
-    let is_new = |job: &&Job| job.start_known && job.started >= begun;
-    running(jobs).find(is_new).map(|_| None)
+    running(jobs).find(|job| is_new(job, begun)).map(|_| None)
+}
+
+pub(super) fn is_new(job: &Job, begun: Nanos) -> bool {
+    job.start_known && job.started >= begun
 }

@@ -1,6 +1,7 @@
 //! Carries out one trial: from a plan to a list of events, whatever the target does.
 
 pub mod carry_out;
+mod crowd;
 pub mod deep;
 pub mod error;
 pub mod interrupt;
@@ -8,6 +9,10 @@ pub mod isolation;
 mod job_scene;
 mod landmarks;
 mod leftovers;
+pub mod life;
+mod lives;
+mod near_job;
+mod near_scene;
 mod outward;
 pub mod rehearsal;
 pub mod signaller;

@@ -17,10 +17,12 @@ use crate::model::target::RequestTemplate;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
 
+use super::crowd;
 use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
 use super::isolation::runs_beside_itself;
 use super::landmarks::Landmarks;
+use super::lives;
 use super::outward::Outward;
 use super::started::{Started, start};
 use super::subject::Subject;
@@ -183,6 +185,10 @@ async fn look(
     check_statuses(&subject.contract.requests, &together)?;
     keep_stable_bodies(&mut subject.contract.requests, &together);
     subject.parallelism = parallelism(&subject.contract.requests, &together, connections);
+    if subject.wants_lives {
+        subject.lives = lives::rehearse(subject, address).await;
+    }
+    subject.crowd = crowd::rehearse(subject, address).await;
     Ok(())
 }
 

@@ -7,26 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, ClockNanosleepFlags, clock_nanosleep};
 use tokio::sync::oneshot;
 
 use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, Snapshot, SocketSeen};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
+use crate::observe::exact::{AWAKE, sleep_until, spin_until, wake_exactly};
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
 use crate::sys;
 use crate::target::tree::{ProcessId, is_alive};
 
 use super::error::{TrialError, harness};
+use super::life::Life;
 
-/// Before the instant the thread is awake and asks the clock, since a sleeping one wakes tens of
-/// microseconds late.
-const AWAKE: Duration = Duration::from_micros(300);
 /// What one query to the kernel costs at most, usually.
 const QUERY: Duration = Duration::from_micros(5);
+/// A second signal that is to follow so soon is sent by the thread that sends the first.
+const AT_ONCE: Duration = Duration::from_millis(1);
 
 /// Tells when the signal was sent, or why it could not be.
 pub type Told = oneshot::Receiver<std::io::Result<Nanos>>;
@@ -93,6 +92,8 @@ pub struct Order {
     pub open: OpenConnections,
     /// How many there will be, about.
     pub connections: u16,
+    /// The life of the request that it is aimed at, so that its last moments are watched.
+    pub life: Option<Life>,
     /// Set just before it is sent.
     pub sending: Arc<AtomicBool>,
     /// Set when the trial is over: nothing is sent or watched any more.
@@ -108,14 +109,14 @@ pub fn send_from_thread(order: Order, recorder: Recorder) -> std::io::Result<Tol
     std::thread::Builder::new().name("signal".into()).spawn(move || {
         let mut watch = SocketWatch::new().ok();
         let sent = send(&order, &recorder, &mut watch);
-        let first = sent.as_ref().ok().copied();
-        let _ = tell.send(sent);
-        let Some(first) = first else { return };
+        let so_far = sent.as_ref().ok().copied();
+        let _ = tell.send(sent.map(|sent| sent.first));
+        let Some(so_far) = so_far else { return };
         std::thread::scope(|scope| {
-            if !order.later.is_empty() {
+            if order.later.len() > so_far.later {
                 // Of its own, as the watch sleeps for longer than some of them wait.
                 let thread = std::thread::Builder::new().name("signals".into());
-                let _ = thread.spawn_scoped(scope, || send_later(&order, &recorder, first));
+                let _ = thread.spawn_scoped(scope, || send_later(&order, &recorder, so_far));
             }
             if let (Some(watch), Some(server)) = (watch, order.server) {
                 watch_listener(&order, &recorder, (watch, server));
@@ -130,40 +131,89 @@ pub fn notice(connections: u16) -> Duration {
     AWAKE + QUERY * u32::from(connections)
 }
 
+/// What was sent so far.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// When the first one had been sent.
+    first: Nanos,
+    /// When the last one had been.
+    last: Nanos,
+    /// How many had followed the first.
+    later: usize,
+}
+
 fn send(
     order: &Order,
     recorder: &Recorder,
     watch: &mut Option<SocketWatch>,
-) -> std::io::Result<Nanos> {
+) -> std::io::Result<Sent> {
     wake_exactly();
-    sleep_until(recorder, order.at - notice(order.connections));
-    let realtime = Realtime::begin();
-    let before = look(watch, order);
+    let (realtime, before) = last_look(order, recorder, watch);
     spin_until(recorder, order.at);
     // A process group's number may be another's by the time.
     if order.over.load(Ordering::SeqCst) {
         return Err(std::io::ErrorKind::Interrupted.into());
     }
     order.sending.store(true, Ordering::SeqCst);
-    let (sending, after_sending) = bracketed(order, order.signal, recorder, realtime)?;
-    let after = look(watch, order);
+    let first = bracketed(order, order.signal, recorder, realtime)?;
+    let second = send_at_once(order, recorder, first.1);
+    let after = look(watch, order, recorder);
     if let Some(sockets) = before {
         let seen = EventKind::SocketsSeen { when: Snapshot::Before, sockets };
-        recorder.record_at(sending, seen);
+        recorder.record_at(first.0, seen);
     }
-    note(order, (order.signal, order.at), recorder, (sending, after_sending));
+    note(order, (order.signal, order.at), recorder, first);
+    if let Some((signal, at, bracket)) = second {
+        note(order, (signal, at), recorder, bracket);
+    }
     if let Some(sockets) = after {
         recorder.record(EventKind::SocketsSeen { when: Snapshot::After, sockets });
     }
-    Ok(after_sending)
+    let last = second.map_or(first.1, |(.., bracket)| bracket.1);
+    Ok(Sent { first: first.1, last, later: second.iter().len() })
 }
 
-/// Sends what follows the first signal, each its gap after the one before it, until the target has
-/// ended or the trial is over.
-fn send_later(order: &Order, recorder: &Recorder, first: Nanos) {
+/// Looks at the connections for the last time before the signal, with real-time priority from then
+/// on where this thread may have it.
+fn last_look(
+    order: &Order,
+    recorder: &Recorder,
+    watch: &mut Option<SocketWatch>,
+) -> (Realtime, Option<Vec<SocketSeen>>) {
+    if let (Some(life), Some(watch), Some(server)) = (&order.life, watch.as_mut(), order.server) {
+        // The server has its own steps to take in these microseconds, so that it is not kept off
+        // the processor.
+        let seen = life.follow_until(order.at, recorder, (watch, server), &order.open);
+        return (Realtime::begin(), seen);
+    }
+    sleep_until(recorder, order.at - notice(order.connections));
+    let realtime = Realtime::begin();
+    (realtime, look(watch, order, recorder))
+}
+
+/// Sends the second signal, where it is to follow the first so soon that no other thread could; the
+/// look at the connections then comes after both, and leaves more of them ambiguous.
+fn send_at_once(
+    order: &Order,
+    recorder: &Recorder,
+    first: Nanos,
+) -> Option<(Signal, Nanos, (Nanos, Nanos))> {
+    let later = order.later.first().filter(|later| later.gap < AT_ONCE)?;
+    if order.let_go.is_some() {
+        return None;
+    }
+    let at = first + later.gap;
+    spin_until(recorder, at);
+    let bracket = bracketed(order, later.signal, recorder, Realtime::begin()).ok()?;
+    Some((later.signal, at, bracket))
+}
+
+/// Sends what follows, each its gap after the one before it, until the target has ended or the
+/// trial is over.
+fn send_later(order: &Order, recorder: &Recorder, so_far: Sent) {
     wake_exactly();
-    let Some(mut last) = felt(order, first) else { return };
-    for Later { signal, gap } in &order.later {
+    let Some(mut last) = felt(order, so_far.last) else { return };
+    for Later { signal, gap } in &order.later[so_far.later..] {
         let at = last + *gap;
         sleep_until(recorder, at - AWAKE);
         // Nobody takes a signal that comes to a process which has ended.
@@ -219,18 +269,6 @@ fn note(
     recorder.record_at(after_sending, EventKind::SignalSent { signal });
 }
 
-/// The kernel may round wake-ups of ordinary threads by 50 microseconds (prctl(2)).
-fn wake_exactly() {
-    #[cfg(target_os = "linux")]
-    let _ = nix::sys::prctl::set_timerslack(1);
-}
-
-fn spin_until(recorder: &Recorder, at: Nanos) {
-    while recorder.now() < at {
-        std::hint::spin_loop();
-    }
-}
-
 /// Writes down when the accept queue was empty and when the listener was gone, as the kernel shows
 /// it; until the trial is over.
 fn watch_listener(
@@ -241,6 +279,9 @@ fn watch_listener(
     let begun = recorder.now();
     let mut is_empty = false;
     while !order.over.load(Ordering::SeqCst) {
+        if let Some(life) = order.life.as_ref().filter(|life| !life.sights().are_complete()) {
+            let _ = life.look(recorder, (&mut watch, server), &order.open);
+        }
         let Ok(listener) = watch.listener(server) else { return };
         let may_be_empty = listener.is_none_or(|listener| listener.queued == 0);
         if !is_empty && may_be_empty && queued(&mut watch, server) == 0 {
@@ -270,8 +311,16 @@ fn pause(elapsed: Duration) -> Duration {
     }
 }
 
-fn look(watch: &mut Option<SocketWatch>, order: &Order) -> Option<Vec<SocketSeen>> {
-    watch.as_mut()?.look(order.server?, &order.open.asked()).ok()
+fn look(
+    watch: &mut Option<SocketWatch>,
+    order: &Order,
+    recorder: &Recorder,
+) -> Option<Vec<SocketSeen>> {
+    let (watch, server) = (watch.as_mut()?, order.server?);
+    match &order.life {
+        Some(life) => life.look(recorder, (watch, server), &order.open),
+        None => watch.look(server, &order.open.asked()).ok(),
+    }
 }
 
 impl Recipient {
@@ -293,16 +342,6 @@ impl Recipient {
             }
         }
     }
-}
-
-/// Sleeps to an instant of the recorder's clock (clock_nanosleep(2), TIMER_ABSTIME).
-fn sleep_until(recorder: &Recorder, at: Nanos) {
-    let ns = recorder.on_system_clock(at);
-    let request = TimeSpec::new((ns / 1_000_000_000) as i64, (ns % 1_000_000_000) as i64);
-    let flags = ClockNanosleepFlags::TIMER_ABSTIME;
-    while clock_nanosleep(ClockId::CLOCK_MONOTONIC, flags, &request)
-        == Err(nix::errno::Errno::EINTR)
-    {}
 }
 
 /// Real-time priority of this thread, where it may have it, until dropped.

@@ -8,7 +8,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep};
 
 use crate::load::actor::Actor;
-use crate::load::cast::{Part, Pose};
+use crate::load::cast::{Part, Pose, place_in_crowd};
 use crate::load::clients::{Clients, Stage};
 use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, SocketSeen};
@@ -149,6 +149,7 @@ impl Stagehand<'_> {
         let begun = Instant::now();
         let mut enough = None;
         loop {
+            let looked = Instant::now();
             let sockets = self.look();
             let open = self.clients.open_connections();
             let (right, wrong): (Vec<&Actor>, Vec<&Actor>) =
@@ -159,7 +160,7 @@ impl Stagehand<'_> {
                 None if wrong.is_empty() => return Ok(()),
                 None => {
                     let since = *enough.get_or_insert_with(Instant::now);
-                    if since.elapsed() > FOLLOW {
+                    if since.elapsed() > FOLLOW + place_in_crowd(actors.len() as u16) * 2 {
                         return Ok(());
                     }
                 }
@@ -169,15 +170,19 @@ impl Stagehand<'_> {
                 }
                 Some(_) => enough = None,
             }
-            sleep(TICK).await;
+            // A look at many connections takes a while, and the clients have as long for theirs.
+            sleep(TICK.max(looked.elapsed())).await;
         }
     }
 
+    /// What the kernel shows, in the order of the connections.
     fn look(&mut self) -> Vec<SocketSeen> {
         let open = self.clients.open_connections();
-        match &mut self.kernel {
+        let mut sockets = match &mut self.kernel {
             Some((watch, server)) => watch.look(*server, &open.asked()).unwrap_or_default(),
             None => open.inferred(self.margin),
-        }
+        };
+        sockets.sort_unstable_by_key(|socket| socket.connection);
+        sockets
     }
 }

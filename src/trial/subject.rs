@@ -15,6 +15,8 @@ use crate::model::start::StartTimes;
 use crate::model::target::{RequestTemplate, Target};
 use crate::target::tree::ProcessId;
 
+use super::lives::Lives;
+
 /// Is told which processes live, so that somebody knows when the harness itself is killed.
 pub trait Guard: std::fmt::Debug + Send + Sync {
     /// A process of a target lives.
@@ -45,6 +47,13 @@ pub struct Subject {
     pub parallelism: Option<u16>,
     /// Whether it listens on the port that it is handed; otherwise trials can't run side by side.
     pub takes_port: bool,
+    /// How many requests it has answered in about their usual time that were in process together;
+    /// before the rehearsal, how many are to be tried. None where it is zero.
+    pub crowd: u16,
+    /// The lives of single requests; before the rehearsal, none is wanted where it is absent.
+    pub lives: Lives,
+    /// Whether signals will be aimed at the lives of single requests, so that they are rehearsed.
+    pub wants_lives: bool,
     /// How long its start takes, at its quickest.
     pub start: StartTimes,
     /// Whether trials of a target that insists on its port run side by side all the same, each in a
@@ -94,6 +103,9 @@ impl Subject {
             contract,
             parallelism: None,
             takes_port: true,
+            crowd: 0,
+            lives: Lives::default(),
+            wants_lives: false,
             start: StartTimes::default(),
             own_network: false,
             run_id,

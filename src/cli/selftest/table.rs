@@ -120,6 +120,20 @@ const FORCE_SLOW: &[&str] = &[
     "--situation",
     "load,slow-handler,idle,stalled-sender,second-signal",
 ];
+/// Hundreds of requests in process, in the third of its visits.
+const CROWD: &[&str] = &["--deadline", "8s", "--situation", "slow-handler", "--trials", "3"];
+/// Many signals near the landmarks of a quick request.
+const NEAR: &[&str] =
+    &["--deadline", "4s", "--situation", "one-request,idle", "--path", "/", "--trials", "60"];
+/// Many second signals, half of them within a millisecond.
+const AT_ONCE: &[&str] = &[
+    "--deadline",
+    "4s",
+    "--situation",
+    "slow-handler,idle,second-signal,signal-burst",
+    "--trials",
+    "40",
+];
 /// Many starts, and enough of the other trials to compare with.
 const STARTUP: &[&str] =
     &["--deadline", "4s", "--situation", "load,slow-handler,idle,stalled-sender,startup"];
@@ -175,6 +189,13 @@ macro_rules! expectations {
             drops_in_flight: "drops-in-flight", USUAL => [
                 "in-flight-requests-complete", "responses-are-whole"
             ], exit 1;
+            drains_a_hundred: "drains-a-hundred", CROWD => [
+                "in-flight-requests-complete"
+            ], exit 1;
+            overlooks_the_newest: "overlooks-the-newest", NEAR => [
+                "in-flight-requests-complete"
+            ], exit 1;
+            correct_near_its_landmarks: "correct", NEAR => [], exit 0;
             truncates_content_length: "truncates-content-length", USUAL => [
                 "in-flight-requests-complete", "responses-are-whole"
             ], exit 1;
@@ -232,6 +253,9 @@ macro_rules! expectations {
                 "repeated-signal-is-harmless"
             ], exit 0;
             second_signal_aborts: "second-signal-aborts", AGAIN => [
+                "repeated-signal-is-harmless"
+            ], exit 0;
+            puts_its_handler_back_late: "puts-its-handler-back-late", AT_ONCE => [
                 "repeated-signal-is-harmless"
             ], exit 0;
             second_signal_is_to_abort: "second-signal-aborts", FORCE => [], exit 0;

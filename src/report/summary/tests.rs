@@ -99,6 +99,7 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             writes_acknowledged: 0,
             requests,
             ambiguous: 0,
+            landmark_error_us: None,
             harness_lag_ms: 0.0,
             held_within_ms: None,
             shown: crate::model::search::Shown::default(),

@@ -132,6 +132,7 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::SituationMissed { .. }
         | EventKind::SignalSending { .. }
         | EventKind::SignalSent { .. }
+        | EventKind::LandmarkPassed { .. }
         | EventKind::SocketsSeen { .. }
         | EventKind::RestartMissed { .. }
         | EventKind::HarnessLag { .. } => {}

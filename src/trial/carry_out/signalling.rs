@@ -48,6 +48,7 @@ impl Course<'_> {
             server: self.found.tcp(),
             open: self.clients.open_connections(),
             connections,
+            life: self.near.as_ref().and_then(|near| near.life.clone()),
             sending: self.clients.signalling(),
             over: self.over.clone(),
         };

@@ -164,6 +164,7 @@ impl Starting<'_> {
             server: None,
             open: Default::default(),
             connections: 0,
+            life: None,
             sending: Arc::default(),
             over: over.clone(),
         };
