@@ -55,4 +55,3 @@ fn foreseen(settings: &Settings) -> Vec<Trial> {
     };
     plan(&settings.plan_options(0), trials).trials
 }
-

@@ -16,6 +16,7 @@ mod desk;
 pub mod environment;
 pub mod error;
 pub mod failure;
+mod foresight;
 mod format;
 pub mod guardian;
 pub mod interruption;

@@ -105,7 +105,7 @@ impl Subject {
             takes_port: true,
             crowd: 0,
             lives: Lives::default(),
-            wants_lives: false,
+            wants_lives: true,
             start: StartTimes::default(),
             own_network: false,
             run_id,
