@@ -168,6 +168,8 @@ fn three_rounds_try_everything() {
             Situation::OneRequest | Situation::JobRunning => (3, 0),
             // Visited twice a round.
             Situation::Startup => (5, 0),
+            // Each with another number of requests.
+            Situation::SlowHandler => (3, 0),
             // The first of their gaps, and those that are drawn.
             Situation::SecondSignal | Situation::SignalBurst | Situation::MixedSignals => (2, 0),
             held if held.is_held() => (3, 3),

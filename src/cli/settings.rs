@@ -15,7 +15,7 @@ use super::environment;
 use super::error::UsageError;
 use super::misspelt;
 use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
-use crate::model::plan::{Arrivals, SignalTo, Situation};
+use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::target::{RequestTemplate, Target, WriteTemplates};
 use crate::model::verdict::{Profile, Severity};
@@ -26,6 +26,7 @@ mod amount;
 mod judging;
 mod lines;
 mod outputs;
+mod planned;
 mod requests;
 mod rules;
 mod running;
@@ -231,24 +232,6 @@ impl Settings {
     /// What a violation of each invariant does to the run.
     pub fn severities(&self) -> BTreeMap<&'static str, Severity> {
         self.rules.severities()
-    }
-
-    /// What the plan is drawn from.
-    pub fn plan_options(&self, seed: u64) -> PlanOptions {
-        PlanOptions {
-            signals: self.signals.clone(),
-            signal_to: self.signal_to,
-            has_listener: self.has_listener(),
-            situations: self.situations.clone(),
-            as_pid_1: self.as_pid_1,
-            pid_1_counts: self.pid_1_counts,
-            connections: self.connections,
-            crowd: self.crowd,
-            arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
-            submits_jobs: self.job_submit.is_some(),
-            writes: self.writes.is_some(),
-            ..PlanOptions::new(seed)
-        }
     }
 }
 

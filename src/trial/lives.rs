@@ -62,11 +62,12 @@ impl Lives {
     }
 }
 
-/// Asks a quiet target for its quickest and its longest request.
+/// Asks a quiet target for its quickest and its longest request, where that is wanted.
 pub(super) async fn rehearse(subject: &Subject, address: &ServerAddress) -> Lives {
     let prepared = subject.prepared(address);
     let mut plain = by_length(&prepared);
-    let Some(quickest) = plain.next() else { return Lives::default() };
+    let quickest = plain.next().filter(|_| subject.wants_lives);
+    let Some(quickest) = quickest else { return Lives::default() };
     let longest = plain.next_back().unwrap_or(quickest);
     let Some(quick) = of_one(&prepared, quickest, address).await else { return Lives::default() };
     let slow = match longest {

@@ -185,9 +185,7 @@ async fn look(
     check_statuses(&subject.contract.requests, &together)?;
     keep_stable_bodies(&mut subject.contract.requests, &together);
     subject.parallelism = parallelism(&subject.contract.requests, &together, connections);
-    if subject.wants_lives {
-        subject.lives = lives::rehearse(subject, address).await;
-    }
+    subject.lives = lives::rehearse(subject, address).await;
     subject.crowd = crowd::rehearse(subject, address).await;
     Ok(())
 }

@@ -121,7 +121,8 @@ const FORCE_SLOW: &[&str] = &[
     "load,slow-handler,idle,stalled-sender,second-signal",
 ];
 /// Hundreds of requests in process, in the third of its visits.
-const CROWD: &[&str] = &["--deadline", "8s", "--situation", "slow-handler", "--trials", "3"];
+const CROWD: &[&str] =
+    &["--deadline", "8s", "--situation", "slow-handler", "--connections", "256", "--trials", "3"];
 /// Many signals near the landmarks of a quick request.
 const NEAR: &[&str] =
     &["--deadline", "4s", "--situation", "one-request,idle", "--path", "/", "--trials", "60"];
