@@ -172,6 +172,7 @@ pub enum EventKind {
         predicted: Nanos,
         /// How far apart it was in the rehearsal, from one request to another.
         #[serde(rename = "spread_ms", with = "duration_ms", default)]
+        #[schemars(with = "f64")]
         spread: Duration,
         /// When it was first seen to have been passed; absent where it was not. After the signal the
         /// target may take another way.
