@@ -37,7 +37,8 @@ const TEXTS: [Texts; Situation::ALL.len()] = [
     Texts {
         situation: Situation::OneRequest,
         made: "One client sends one request; the signal comes as it is accepted, half read, sent, \
-                   answered in part, or answered.",
+                   answered in part, or answered; or, in every other trial, 10 µs to 1 s before or \
+                   after such a landmark, as a rehearsal has timed it.",
         seen: BY_SOCKETS,
         finds: "The same as load, with nothing else in the way: the shortest story of a loss.",
     },

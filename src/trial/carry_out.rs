@@ -200,19 +200,8 @@ impl<'a> Course<'a> {
             return Ok((Some(self.begin_load()), Scene::There(None)));
         }
         self.ask_for_readiness();
-        let of_a_life = match self.moment() {
-            Some(Moment::Job { landmark }) => Some(self.set_up_job(landmark).await),
-            Some(Moment::Near(near)) if near.landmark.is_of_job() => {
-                Some(self.set_up_near_job(near).await)
-            }
-            Some(Moment::Near(near)) => Some(self.set_up_near(near).await),
-            _ => None,
-        };
-        if let Some((at, scene)) = of_a_life {
-            if let Scene::There(_) = scene {
-                self.recorder.record(EventKind::SituationReached);
-            }
-            return Ok((at, scene));
+        if let Some(set_up) = self.set_up_life().await {
+            return Ok(set_up);
         }
         let server = self.found.tcp();
         let is_caught = self.trial.situation == Situation::SlowHandler && self.parts.is_empty();
@@ -254,7 +243,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    fn moment(&self) -> Option<Moment> {
+    pub(super) fn moment(&self) -> Option<Moment> {
         self.trial.signals.first().map(|planned| planned.moment)
     }
 

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::load::timed::Timed;
 use crate::model::event::{Event, EventKind};
+use crate::model::moment::Moment;
 use crate::model::near::{NearLandmark, NearMoment, RequestLife};
 use crate::model::time::Nanos;
 
@@ -42,9 +43,24 @@ impl Near {
 }
 
 impl Course<'_> {
+    /// Sets up what the signal meets at or near a landmark of one life; nothing where it meets
+    /// something else.
+    pub(super) async fn set_up_life(&mut self) -> Option<(Option<Nanos>, Scene)> {
+        let (at, scene) = match self.moment()? {
+            Moment::Job { landmark } => self.set_up_job(landmark).await,
+            Moment::Near(near) if near.landmark.is_of_job() => self.set_up_near_job(near).await,
+            Moment::Near(near) => self.set_up_near(near).await,
+            _ => return None,
+        };
+        if let Scene::There(_) = scene {
+            self.recorder.record(EventKind::SituationReached);
+        }
+        Some((at, scene))
+    }
+
     /// Lets a request begin at a known instant, with the signal at its distance from where the
     /// landmark is expected.
-    pub(super) async fn set_up_near(&mut self, moment: NearMoment) -> (Option<Nanos>, Scene) {
+    async fn set_up_near(&mut self, moment: NearMoment) -> (Option<Nanos>, Scene) {
         match self.aim(moment).await {
             Ok(at) => (Some(at), Scene::There(None)),
             Err(what) => (None, Scene::Missed(what.into())),
