@@ -63,7 +63,7 @@ const TEXTS: [Texts; Situation::ALL.len()] = [
     },
     Texts {
         situation: Situation::SlowHandler,
-        made: "Clients ask for the slowest page. Where every page is quick, requests are caught \
+        made: "Clients ask for the slowest page: three, in later trials 64, then up to 1024. Where every page is quick, requests are caught \
                    in process by holding the target still.",
         seen: BY_SOCKETS,
         finds: "Handlers that are cancelled or cut off by the exit.",
