@@ -59,11 +59,10 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     adopt_orphans();
     keep_exit_statuses();
     let run_id = format!("{}-{seed:x}", std::process::id());
-    let subject = subject(&settings, run_id)?;
+    let subject = with_wishes(subject(&settings, run_id)?, &settings);
     let no_pid_1 = no_pid_1(&settings, &subject)?;
     let extent = extent(settings.amount);
     let progress = Progress::new(settings.outputs.progress, extent);
-    let subject = with_wishes(subject, &settings);
     make_room_for(subject.crowd, 1)?;
     let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
     let workers = parallelism(&settings, &rehearsed.subject);
