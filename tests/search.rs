@@ -1,7 +1,11 @@
 //! A budget is spent where most is learnt, and ends where the user has the answer.
 #![cfg(target_os = "linux")]
 
+use std::time::Duration;
+
 use harness::{BIN, Ended, User};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 #[allow(dead_code, reason = "each file of tests uses its part")]
@@ -67,4 +71,29 @@ fn a_bound_that_is_not_reached_is_no_pass() {
     let options = ["--situation", "slow-handler", "--until-bound", "0.1%"];
     let (ended, _) = run(&User::new(), &options, "drops-in-flight");
     assert_eq!(ended.code(), 1, "a violation is the answer");
+}
+
+/// Stopped again and again for longer than its own lateness may be, the harness accuses nobody, and
+/// acquits nobody.
+#[test]
+fn a_starved_harness_accuses_nobody() {
+    let user = User::new();
+    for fixture in ["drops-in-flight", "correct"] {
+        let options = ["--situation", "slow-handler", "--trials", "1"];
+        let target = ["--", BIN, "fixture", fixture];
+        let running = user.start(&[&USUAL[..], &options, &target].concat());
+        let pid = Pid::from_raw(running.pid() as i32);
+        let stopper = std::thread::spawn(move || {
+            // It is a child of the tests, and its number nobody else's until it was waited for.
+            while kill(pid, Signal::SIGSTOP).is_ok() {
+                std::thread::sleep(Duration::from_millis(700));
+                let _ = kill(pid, Signal::SIGCONT);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let ended = running.wait();
+        stopper.join().unwrap();
+        assert_eq!(ended.code(), 3, "{ended:?}");
+        assert!(ended.stdout.contains("the harness itself was"), "{}", ended.stdout);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::model::address::ServerAddress;
 use crate::model::event::{
@@ -61,6 +61,8 @@ pub struct Clients {
     next_connection: Cell<ConnectionId>,
     next_request: Cell<u32>,
     pub(super) idle: RefCell<Vec<(OpenConnection, Opened)>>,
+    /// The longest time by which a request was later than its plan.
+    latest: Cell<Duration>,
 }
 
 /// How far the trial is, as the clients are told.
@@ -105,7 +107,18 @@ impl Clients {
             next_connection: Cell::new(0),
             next_request: Cell::new(0),
             idle: RefCell::default(),
+            latest: Cell::default(),
         })
+    }
+
+    /// Notes that a request is sent now which was due at that instant.
+    pub(super) fn was_due(&self, at: Instant) {
+        self.latest.set(self.latest.get().max(at.elapsed()));
+    }
+
+    /// How much later than planned a request was sent, at the worst.
+    pub fn latest(&self) -> Duration {
+        self.latest.get()
     }
 
     /// The connections that are open.

@@ -153,6 +153,7 @@ impl Worker {
                 () = sleep_until(due) => {}
                 () = clients.until(Stage::Signalled) => break,
             }
+            clients.was_due(due);
             // A late wake-up is made up for: the rate holds on the average.
             due += every;
             let template = self.script.next_template();

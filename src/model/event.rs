@@ -14,7 +14,7 @@ pub use super::line::{JobSubmit, LineSource, SourceLine};
 use super::near::NearLandmark;
 use super::signal::Signal;
 use super::syscall::{PointManner, SyscallPoint};
-use super::time::{Nanos, duration_ms};
+use super::time::{Nanos, duration_ms, optional_duration_ms};
 use super::write::{ReadBack, Write};
 
 /// The place of an event in its history, counted from 0.
@@ -199,6 +199,18 @@ pub enum EventKind {
         #[serde(rename = "worst_ms", with = "duration_ms")]
         #[schemars(with = "f64")]
         worst: Duration,
+    },
+
+    /// What the harness had of the machine, so that its own lateness can be explained.
+    HarnessShare {
+        /// How long the trial's thread waited for a processor; absent where the kernel does not tell.
+        #[serde(rename = "waited_ms", default, with = "optional_duration_ms")]
+        #[schemars(with = "Option<f64>")]
+        waited: Option<Duration>,
+        /// In which steps the clock counts.
+        #[serde(rename = "clock_step_ms", default, with = "duration_ms")]
+        #[schemars(with = "f64")]
+        clock_step: Duration,
     },
 
     // ---- the clients -------------------------------------------------------------------------

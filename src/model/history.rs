@@ -20,7 +20,7 @@ use super::phase::{Around, Bracket, Phase, Source, phase};
 use super::sent::signals_sent;
 use super::sights::sights_of;
 use super::signal::Signal;
-use super::time::{Nanos, human};
+use super::time::Nanos;
 use super::well_formed::{check_order, check_requests, connections_of};
 
 /// The well-formed events of one trial, and what was expected of it.
@@ -419,30 +419,6 @@ impl History {
     /// The jobs that lines tell of.
     pub fn jobs(&self) -> &[Job] {
         &self.told.books.jobs
-    }
-
-    /// Why nothing can be told from the instants, where the harness itself was too late.
-    pub fn too_late(&self) -> Option<String> {
-        let (lag, limit) = (self.lag(), self.contract().lag_limit);
-        (lag > limit).then(|| {
-            format!(
-                "the harness itself was {} late, more than {}: the machine is too busy to tell",
-                human(lag),
-                human(limit)
-            )
-        })
-    }
-
-    /// How late the harness itself was at its worst.
-    pub fn lag(&self) -> Duration {
-        self.events
-            .iter()
-            .filter_map(|event| match event.kind {
-                EventKind::HarnessLag { worst } => Some(worst),
-                _ => None,
-            })
-            .max()
-            .unwrap_or_default()
     }
 
     fn indexed(&self) -> impl Iterator<Item = (EventIndex, &Event)> {

@@ -12,6 +12,7 @@ pub mod event;
 pub mod graceful_signal;
 pub mod header;
 pub mod history;
+mod lateness;
 pub mod ledger;
 pub mod line;
 pub mod log;

@@ -173,10 +173,24 @@ pub struct InvariantReport {
     /// The signal of which these rates are, where the run had several: the worst.
     #[serde(default)]
     pub rate_signal: Option<Signal>,
+    /// The situation and moment of which these rates are, where it failed and a search chose the
+    /// trials: the worst. Those that fail are chosen more or less often than others, so that a rate
+    /// over all of them would be the search's.
+    #[serde(default)]
+    pub rate_cell: Option<RateCell>,
     /// Why it is inconclusive or not applicable.
     pub reason: Option<String>,
     /// The first violations, each with the events that show it.
     pub evidence: Vec<Evidence>,
+}
+
+/// The trials that a rate is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct RateCell {
+    /// Their situation.
+    pub situation: Situation,
+    /// Their kind of moment.
+    pub moment: String,
 }
 
 /// What would be otherwise if the target were PID 1 (pid_namespaces(7)): such trials count for no

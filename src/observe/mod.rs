@@ -2,6 +2,7 @@
 
 pub mod dispositions;
 pub mod exact;
+pub mod own_thread;
 pub mod recorder;
 #[cfg(target_os = "linux")]
 mod sock_diag;

@@ -94,7 +94,11 @@ pub(super) fn figures(invariant: &InvariantReport) -> String {
                 grouped(invariant.violations),
                 failed_word(counts, invariant.exercised)
             );
-            let with = invariant.rate_signal.map_or_else(String::new, |it| format!("{it}: "));
+            let cell = invariant.rate_cell.as_ref();
+            let cell = cell.map(|it| format!("{} ({})", it.situation.name(), it.moment));
+            let signal = invariant.rate_signal.map(|signal| signal.to_string());
+            let with: Vec<_> = cell.into_iter().chain(signal).collect();
+            let with = if with.is_empty() { String::new() } else { with.join(", ") + ": " };
             match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
                 (Some(lower), Some(upper)) => {
                     format!("{failed}, {with}{}–{} %", percent_down(lower), percent_up(upper))

@@ -17,6 +17,7 @@ use crate::load::writes::Writes;
 use crate::model::event::{Event, EventKind, ExitStatus, Snapshot};
 use crate::model::plan::{Moment, SignalTo, Situation, Trial};
 use crate::model::time::Nanos;
+use crate::observe::own_thread::OwnThread;
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
 use crate::target::hold::Hold;
@@ -64,8 +65,11 @@ pub fn carry_out(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(harness("start a runtime")).and_then(|runtime| {
         let port_seed = trial.seed.wrapping_add(u64::from(attempt) * 4099);
+        let own = OwnThread::begin();
         let run = run((trial, parts, waits), subject, interrupt, (&recorder, port_seed));
-        LocalSet::new().block_on(&runtime, run)
+        let result = LocalSet::new().block_on(&runtime, run);
+        recorder.record(own.share());
+        result
     });
     (recorder.into_events(), result)
 }
@@ -427,5 +431,6 @@ async fn watch_lag(clients: Rc<Clients>) {
             () = clients.until(Stage::Over) => {}
         }
     }
+    let worst = worst.max(clients.latest());
     clients.recorder.record(EventKind::HarnessLag { worst });
 }

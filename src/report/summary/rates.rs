@@ -1,19 +1,23 @@
 //! How often an invariant fails, by the signal with which it does so most: among trials with
-//! another, a defect of one would seem half as frequent.
+//! another, a defect of one would seem half as frequent. Where a search chose the trials, by the
+//! situation and moment as well: it visits those that fail otherwise than the others.
 
 use std::collections::BTreeMap;
 
+use crate::model::run::RateCell;
 use crate::model::signal::Signal;
 use crate::model::statistics::rate_bounds_95;
 
-use super::Shown;
+use super::{Shown, TrialSummary};
 
 /// Bounds of a rate, and the signal of which they are, where there are several.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Rate {
     pub(super) lower: Option<f64>,
     pub(super) upper: Option<f64>,
     pub(super) signal: Option<Signal>,
+    /// The trials of which they are, where not of all.
+    pub(super) cell: Option<RateCell>,
 }
 
 /// The rate with the worst signal: the one that fails most surely, or, where nothing failed, the one
@@ -29,8 +33,22 @@ pub(super) fn worst<'s>(shown: impl Iterator<Item = (Option<Signal>, &'s Shown)>
     let rates = counts.into_iter().filter_map(|(signal, (violations, exercised))| {
         let (lower, upper) = rate_bounds_95(violations, exercised)?;
         let lower = Some(lower).filter(|_| violations > 0);
-        Some(Rate { lower, upper: Some(upper), signal: signal.filter(|_| several) })
+        let signal = signal.filter(|_| several);
+        Some(Rate { lower, upper: Some(upper), signal, cell: None })
     });
+    rates.reduce(|one, other| if other.exceeds(&one) { other } else { one }).unwrap_or_default()
+}
+
+/// The rate among trials of one situation and moment: of those that fail most surely.
+pub(super) fn worst_cell(by_trial: &[(&TrialSummary, &Shown)]) -> Rate {
+    let mut cells: BTreeMap<RateCell, Vec<(Option<Signal>, &Shown)>> = BTreeMap::new();
+    for (trial, shown) in by_trial {
+        let (situation, moment) = (trial.report.situation, trial.report.moment.clone());
+        cells.entry(RateCell { situation, moment }).or_default().push((trial.signal, shown));
+    }
+    let rates = cells
+        .into_iter()
+        .map(|(cell, shown)| Rate { cell: Some(cell), ..worst(shown.into_iter()) });
     rates.reduce(|one, other| if other.exceeds(&one) { other } else { one }).unwrap_or_default()
 }
 
@@ -43,6 +61,7 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::plan::Situation;
     use crate::model::verdict::VerdictName;
 
     fn shown(violations: u32, exercised: u32) -> Shown {
@@ -64,6 +83,25 @@ mod tests {
         let rate = worst([(Some(Signal::INT), &few), (Some(Signal::TERM), &many)].into_iter());
         assert_eq!((rate.signal, rate.lower), (Some(Signal::INT), None));
         assert!(rate.upper.unwrap() > 0.2);
+    }
+
+    #[test]
+    fn how_often_a_search_comes_to_what_fails_does_not_change_its_rate() {
+        let of = |situation, shown: &[Shown]| {
+            let mut trial = super::super::tests::trial(1, 1, &[]);
+            (trial.report.situation, trial.shown) = (situation, shown.to_vec());
+            trial
+        };
+        for visits in [3, 30] {
+            let bad = of(Situation::Delivered, &vec![shown(1, 2); visits]);
+            let good = of(Situation::Load, &vec![shown(0, 100); 10]);
+            let all = [&bad, &good].into_iter();
+            let all: Vec<_> = all.flat_map(|t| t.shown.iter().map(move |s| (t, s))).collect();
+            let rate = worst_cell(&all);
+            assert_eq!(rate.cell.unwrap().situation, Situation::Delivered);
+            let (lower, upper) = (rate.lower.unwrap(), rate.upper.unwrap());
+            assert!(lower < 0.5 && 0.5 < upper, "{lower} to {upper}");
+        }
     }
 
     #[test]

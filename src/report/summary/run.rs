@@ -70,7 +70,10 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     let mut trials: Vec<&TrialSummary> = settled.iter().collect();
     trials.sort_by_key(|trial| trial.report.number);
     let occasions = Occasions::of(&trials, &run.chosen, &run.unreachable);
-    let merge = |(id, level): &(&'static str, Severity)| merged(id, *level, &trials, &occasions);
+    let is_searched = run.search.is_some();
+    let merge = |(id, level): &(&'static str, Severity)| {
+        merged((id, *level), &trials, &occasions, is_searched)
+    };
     let mut invariants: Vec<_> = run.severities.iter().map(merge).collect();
     if let Some(report) = invariants.iter_mut().find(|report| report.id == BOTH_SIGNALS) {
         compare(report, &trials);
@@ -152,20 +155,20 @@ fn best_evidence<'t>(invariant: &str, trials: &[&'t TrialSummary]) -> Vec<&'t Ra
 }
 
 fn merged(
-    id: &'static str,
-    level: Severity,
+    (id, level): (&'static str, Severity),
     trials: &[&TrialSummary],
     occasions: &Occasions,
+    is_searched: bool,
 ) -> InvariantReport {
     // Controls have no signal, and what was missed was not there: neither shows anything.
     let has_own = trials.iter().any(|trial| is_about(trial, id));
     let judged =
         trials.iter().filter(|trial| if has_own { is_about(trial, id) } else { trial.is_judged() });
-    let by_signal: Vec<(Option<Signal>, &Shown)> = judged
-        .flat_map(|trial| trial.shown.iter().map(|shown| (trial.signal, shown)))
+    let by_trial: Vec<(&TrialSummary, &Shown)> = judged
+        .flat_map(|trial| trial.shown.iter().map(move |shown| (*trial, shown)))
         .filter(|(_, shown)| shown.invariant == id)
         .collect();
-    let shown: Vec<&Shown> = by_signal.iter().map(|(_, shown)| *shown).collect();
+    let shown: Vec<&Shown> = by_trial.iter().map(|(_, shown)| *shown).collect();
     let number = |verdict| shown.iter().filter(|shown| shown.verdict == verdict).count() as u32;
     let violated = number(VerdictName::Violated);
     let satisfied = number(VerdictName::Satisfied);
@@ -186,7 +189,10 @@ fn merged(
     };
     let exercised = shown.iter().map(|shown| u64::from(shown.exercised)).sum();
     let violations = shown.iter().map(|shown| u64::from(shown.violations)).sum();
-    let rate = rates::worst(by_signal.iter().copied());
+    let rate = match is_searched && violated > 0 {
+        true => rates::worst_cell(&by_trial),
+        false => rates::worst(by_trial.iter().map(|(trial, shown)| (trial.signal, *shown))),
+    };
     let reason = match verdict {
         VerdictName::Violated | VerdictName::Satisfied => None,
         _ if excused => usual_reason(shown.iter().filter(|shown| shown.excused), verdict),
@@ -206,6 +212,7 @@ fn merged(
         rate_upper_bound_95: rate.upper,
         rate_lower_bound_95: rate.lower,
         rate_signal: rate.signal,
+        rate_cell: rate.cell,
         reason,
         evidence: best_evidence(id, &counting(trials))
             .into_iter()

@@ -197,9 +197,12 @@ fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
         (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
         _ => String::new(),
     };
-    let note = match invariant.rate_signal {
-        Some(signal) if !note.is_empty() => format!("{signal}: {note}"),
-        _ => note,
+    let cell = invariant.rate_cell.as_ref().map(|cell| cell.situation.name().to_owned());
+    let signal = invariant.rate_signal.map(|signal| signal.to_string());
+    let of: Vec<_> = cell.into_iter().chain(signal).collect();
+    let note = match of.is_empty() || note.is_empty() {
+        true => note,
+        false => format!("{}: {note}", of.join(", ")),
     };
     Cells::Counted {
         count: grouped(invariant.violations),

@@ -135,7 +135,8 @@ fn add(lanes: &mut Vec<Lane>, event: &Event, origin: f64) {
         | EventKind::LandmarkPassed { .. }
         | EventKind::SocketsSeen { .. }
         | EventKind::RestartMissed { .. }
-        | EventKind::HarnessLag { .. } => {}
+        | EventKind::HarnessLag { .. }
+        | EventKind::HarnessShare { .. } => {}
     }
 }
 

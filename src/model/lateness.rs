@@ -1,0 +1,129 @@
+//! How far the harness itself can be trusted in a trial: how late it was, and against what.
+
+use std::time::Duration;
+
+use super::event::EventKind;
+use super::history::History;
+use super::time::human;
+
+/// A clock that counts in longer steps orders nothing that a signal meets.
+const CLOCK_STEP_MAX: Duration = Duration::from_millis(1);
+
+impl History {
+    /// Why nothing can be told from the instants, where the harness itself was too late.
+    pub fn too_late(&self) -> Option<String> {
+        self.late().or_else(|| self.past_its_window()).or_else(|| self.coarse_clock())
+    }
+
+    /// How late the harness itself was at its worst.
+    pub fn lag(&self) -> Duration {
+        let lags = self.events().iter().filter_map(|event| match event.kind {
+            EventKind::HarnessLag { worst } => Some(worst),
+            _ => None,
+        });
+        lags.max().unwrap_or_default()
+    }
+
+    fn late(&self) -> Option<String> {
+        let (lag, limit) = (self.lag(), self.contract().lag_limit);
+        (lag > limit).then(|| {
+            let waited = self.waited().filter(|waited| *waited > limit);
+            let waited = waited.map_or_else(String::new, |waited| {
+                format!(" (its thread waited {} for a processor)", human(waited))
+            });
+            format!(
+                "the harness itself was {} late{waited}, more than {}: the machine is too busy to \
+                 tell",
+                human(lag),
+                human(limit)
+            )
+        })
+    }
+
+    /// A second signal that came later than planned by more than the time it was to come after
+    /// shows something else than the trial is for.
+    fn past_its_window(&self) -> Option<String> {
+        let planned = self.header().trial.signals.iter().skip(1);
+        let window: Duration = planned.filter_map(|planned| planned.moment.gap()).sum();
+        let later = self.signals().iter().skip(1);
+        let error: Duration = later.map(|sent| sent.bracket.before.since(sent.planned)).sum();
+        (window > Duration::ZERO && error > window).then(|| {
+            format!(
+                "the harness sent a later signal {} after its plan, more than the {} that it was to \
+                 come after: the machine is too busy to tell",
+                human(error),
+                human(window)
+            )
+        })
+    }
+
+    fn coarse_clock(&self) -> Option<String> {
+        let steps = self.events().iter().filter_map(|event| match event.kind {
+            EventKind::HarnessShare { clock_step, .. } => Some(clock_step),
+            _ => None,
+        });
+        let step = steps.max().filter(|step| *step > CLOCK_STEP_MAX)?;
+        Some(format!("the clock of this machine counts in steps of {}", human(step)))
+    }
+
+    /// How long the harness's thread waited for a processor, where the kernel tells.
+    fn waited(&self) -> Option<Duration> {
+        self.events().iter().find_map(|event| match event.kind {
+            EventKind::HarnessShare { waited, .. } => waited,
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::invariants::testing::Story;
+    use crate::model::plan::{Moment, PlannedSignal, SignalTo, Situation};
+    use crate::model::signal::Signal;
+
+    /// A history whose second signal was to come this long after the first, and came 10 ms after.
+    fn second_after(planned_ms: u64) -> History {
+        let story = Story::new().in_situation(Situation::SecondSignal).signal();
+        let history = story.later(10, Signal::TERM).exit_code(12, 0).history();
+        let (mut header, mut events) = history.into_parts();
+        let gap = Duration::from_millis(planned_ms);
+        let first =
+            PlannedSignal { signal: Signal::TERM, to: SignalTo::Leader, moment: Moment::Reached };
+        let later = PlannedSignal { moment: Moment::AfterPrevious { gap }, ..first.clone() };
+        header.trial.signals = vec![first, later];
+        let sendings = events.iter_mut().filter_map(|event| match &mut event.kind {
+            EventKind::SignalSending { planned, .. } => Some((event.at, planned)),
+            _ => None,
+        });
+        let (at, planned) = sendings.last().unwrap();
+        *planned = at - Duration::from_millis(10 - planned_ms);
+        History::new(header, events).unwrap()
+    }
+
+    #[test]
+    fn a_second_signal_that_came_past_its_window_shows_nothing() {
+        let late = second_after(1).too_late().unwrap();
+        assert!(late.contains("9.0 ms after its plan, more than the 1.0 ms"), "{late}");
+        assert_eq!(second_after(6).too_late(), None);
+    }
+
+    fn with(share: EventKind, lag_ms: u64) -> History {
+        let lag = EventKind::HarnessLag { worst: Duration::from_millis(lag_ms) };
+        let story = Story::new().signal().exit_code(5, 0);
+        story.event(9, share).event(9, lag).history()
+    }
+
+    #[test]
+    fn a_thread_that_waited_for_a_processor_says_so() {
+        let share = |waited_ms, step_us| EventKind::HarnessShare {
+            waited: Some(Duration::from_millis(waited_ms)),
+            clock_step: Duration::from_micros(step_us),
+        };
+        let late = with(share(80, 0), 60).too_late().unwrap();
+        assert!(late.contains("60 ms late (its thread waited 80 ms for a processor)"), "{late}");
+        assert_eq!(with(share(80, 0), 10).too_late(), None, "it was in time all the same");
+        let coarse = with(share(0, 4000), 0).too_late().unwrap();
+        assert!(coarse.contains("steps of 4.0 ms"), "{coarse}");
+    }
+}
