@@ -1,0 +1,3 @@
+module finding
+
+go 1.19
