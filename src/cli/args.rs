@@ -10,6 +10,7 @@ use clap::{
     ValueEnum,
 };
 
+use self::again::{AgainArgs, ReplayArgs};
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 pub use super::values::Explained;
 use super::values::{self, PathSpec};
@@ -20,6 +21,7 @@ use crate::model::signal::Signal;
 use crate::model::verdict::{Profile, Severity};
 use crate::report::{Format, Output};
 
+pub mod again;
 pub mod lines;
 
 /// What follows the options in the help.
@@ -69,6 +71,11 @@ pub struct Cli {
 pub enum Subcommands {
     /// Print the plan and do nothing
     Plan(Box<PlanArgs>),
+    /// Run again what failed: known failures, a run's report.json or folder, or one history
+    ///
+    /// Without a report or a history first, the failures of the regressions file are run. What follows
+    /// is the target, with the options of a run.
+    Replay(Box<ReplayArgs>),
     /// Judge recorded histories again, by the same or by other rules
     Judge(Box<JudgeArgs>),
     /// List the invariants, situations and profiles
@@ -135,6 +142,9 @@ pub struct RunArgs {
     /// How much is done.
     #[command(flatten)]
     pub amount: AmountArgs,
+    /// What is done about failures.
+    #[command(flatten)]
+    pub again: AgainArgs,
     /// What is written.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
 
 use super::error::UsageError;
@@ -145,6 +146,13 @@ pub struct ConfigFile {
     pub seed: Option<u64>,
     /// Trials at the same time.
     pub parallel: Option<NonZeroU16>,
+    /// How long the least that fails is looked for when something did, such as "10s".
+    #[serde(deserialize_with = "texts::duration")]
+    #[schemars(with = "Option<String>")]
+    pub shrink_budget: Option<Duration>,
+    /// The file of known failures, relative to this file; shutdown-check.regressions.toml beside it
+    /// where absent.
+    pub regressions: Option<PathBuf>,
     /// Where reports and histories are kept, relative to this file.
     pub reports_dir: Option<PathBuf>,
 }
@@ -292,16 +300,24 @@ pub fn read(path: &Path, required: bool) -> Result<Option<ConfigFile>, UsageErro
 
 /// Parses the text of the file at `path`, which the messages name.
 pub fn parse(text: &str, path: &Path) -> Result<ConfigFile, UsageError> {
-    let refused = |span: Option<Range<usize>>, message: String| UsageError::Config {
+    let file: ConfigFile = parse_as(text, path)?;
+    match contradiction(&file) {
+        Some((span, message)) => Err(refused(text, path, Some(span), message.into())),
+        None => Ok(file),
+    }
+}
+
+/// The same for what another file of the user's has.
+pub(super) fn parse_as<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, UsageError> {
+    toml::from_str(text)
+        .map_err(|error| refused(text, path, error.span(), mistake::explained(error.message())))
+}
+
+fn refused(text: &str, path: &Path, span: Option<Range<usize>>, message: String) -> UsageError {
+    UsageError::Config {
         path: path.to_owned(),
         line: mistake::line(text, span.clone()),
         message: mistake::placed(message, text, span),
-    };
-    let file: ConfigFile = toml::from_str(text)
-        .map_err(|error| refused(error.span(), mistake::explained(error.message())))?;
-    match contradiction(&file) {
-        Some((span, message)) => Err(refused(Some(span), message.into())),
-        None => Ok(file),
     }
 }
 

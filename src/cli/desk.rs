@@ -21,7 +21,7 @@ use super::failure::{Failure, internal};
 use super::progress::{Extent, Progress};
 use super::schedule::Schedule;
 use super::stopping::Stopping;
-use super::store::{Store, file_name};
+use super::store::{Store, again_name, file_name};
 
 /// A trial whose target did not come as far as the signal is tried again this often.
 const TRIES: u32 = 3;
@@ -39,6 +39,15 @@ pub(super) struct Desk<'a> {
     pub(super) extent: Extent,
     pub(super) begun: Instant,
     pub(super) stopping: Mutex<Stopping>,
+}
+
+/// What a trial is carried out for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It is one of the run's, and counts.
+    OfTheRun,
+    /// It only shows how often another one fails, or that a simpler one does.
+    Again,
 }
 
 #[derive(Default)]
@@ -91,13 +100,34 @@ impl Desk<'_> {
         }
     }
 
-    /// Carries out, saves and judges one trial; what it has shown, unless it was interrupted.
+    /// What the trials have shown, how often a start was tried again, and what broke the run off.
+    pub(super) fn results(&self) -> (Vec<TrialSummary>, u32, Option<Failure>) {
+        let mut results = lock(&self.results);
+        let Results { summaries, retries, failure, .. } = &mut *results;
+        (std::mem::take(summaries), *retries, failure.take())
+    }
+
+    /// Carries out, saves and judges one trial, and keeps what it shows for the report; that, unless it
+    /// was interrupted.
     pub(super) fn one(
         &self,
         trial: &Trial,
         parts: &[Part],
         waits: &dyn Fn(),
     ) -> Result<Option<Shown>, Failure> {
+        let summary = self.summary((trial, parts), waits, Kind::OfTheRun)?;
+        let shown = summary.as_ref().map(|summary| summary.report().shown.clone());
+        summary.into_iter().for_each(|summary| self.keep(summary));
+        Ok(shown)
+    }
+
+    /// Carries out, saves and judges one trial; nothing where the user broke it off.
+    pub(super) fn summary(
+        &self,
+        (trial, parts): (&Trial, &[Part]),
+        waits: &dyn Fn(),
+        kind: Kind,
+    ) -> Result<Option<TrialSummary>, Failure> {
         let begun = Instant::now();
         let mut contract = self.subject.contract.clone();
         let idle_exit = lock(&self.results).idle_exit;
@@ -109,6 +139,10 @@ impl Desk<'_> {
             trial: trial.clone(),
             contract,
         };
+        let save = |header: &Header, events: &[_]| match kind {
+            Kind::OfTheRun => self.store.save(header, events),
+            Kind::Again => self.store.save_again(header, events),
+        };
         let mut attempt = 0;
         let events = loop {
             let (events, result) =
@@ -117,19 +151,22 @@ impl Desk<'_> {
             // Saved before it is judged, and also when it failed.
             match result {
                 Ok(()) => {
-                    self.store.save(&header, &events)?;
+                    save(&header, &events)?;
                     break events;
                 }
                 Err(TrialError::Interrupted) => {
-                    self.store.save(&header, &events)?;
+                    save(&header, &events)?;
                     return Ok(None);
                 }
                 Err(error) => {
-                    self.store.save_attempt(&header, &events, attempt)?;
+                    match kind {
+                        Kind::OfTheRun => self.store.save_attempt(&header, &events, attempt)?,
+                        Kind::Again => save(&header, &events)?,
+                    };
                     if attempt == TRIES || self.subject.running.is_some() {
                         return Err(error.into());
                     }
-                    lock(&self.results).retries += 1;
+                    lock(&self.results).retries += u32::from(kind == Kind::OfTheRun);
                 }
             }
         };
@@ -138,12 +175,12 @@ impl Desk<'_> {
             Failure::Internal(format!("trial {}: {malformed}", trial.number))
         })?;
         let findings = judge(&history);
-        let path = Some(file_name(trial.number));
-        let summary = TrialSummary::of(&history, &findings, path, &self.severities);
-        let summary = summary.took(begun.elapsed());
-        let shown = summary.report().shown.clone();
-        self.keep(summary);
-        Ok(Some(shown))
+        let path = match kind {
+            Kind::OfTheRun => file_name(trial.number),
+            Kind::Again => again_name(trial.number),
+        };
+        let summary = TrialSummary::of(&history, &findings, Some(path), &self.severities);
+        Ok(Some(summary.took(begun.elapsed())))
     }
 
     fn keep(&self, summary: TrialSummary) {
@@ -164,6 +201,6 @@ impl Desk<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -50,6 +50,26 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// The file of known failures can't be written.
+    #[error(
+        "can't write {}: {reason}\n  name another file (--regressions), or none \
+         (--no-regressions)",
+        path.display()
+    )]
+    UnwritableRegressions {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
+    },
+    /// What was to be run again can't be.
+    #[error("can't replay {what}: {reason}")]
+    Replay {
+        /// What was named.
+        what: String,
+        /// Why not, and what to do next.
+        reason: String,
+    },
     /// A write without a reading, or a reading without a write.
     #[error(
         "{given} is given and {missing} is not: a write is read back after a restart\n  give both: \

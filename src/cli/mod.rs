@@ -21,11 +21,15 @@ mod format;
 pub mod guardian;
 pub mod interruption;
 pub mod judge;
+mod known;
 mod misspelt;
 pub mod progress;
 pub mod publish;
 mod refusal;
+mod regressions;
 pub mod render;
+pub mod replay;
+mod reproduce;
 pub mod run;
 mod running;
 pub mod schedule;
@@ -65,6 +69,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         None => run(&cli.run)?,
         Some(Subcommands::Plan(args)) => plan(&args)?,
+        Some(Subcommands::Replay(args)) => replay::replay(&args)?,
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
         Some(Subcommands::Explain(args)) => show::explain(args.what),

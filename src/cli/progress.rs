@@ -55,6 +55,11 @@ impl Progress {
         self.bar.set_message(format!("{done} done, {violated} violated"));
     }
 
+    /// What failed is looked at again.
+    pub fn shrinking(&self) {
+        self.bar.set_message("what failed is run again");
+    }
+
     /// Takes the line away.
     pub fn finish(&self) {
         self.bar.finish_and_clear();

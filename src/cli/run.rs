@@ -3,15 +3,18 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::model::address::ServerAddress;
 use crate::model::plan::Situation;
+use crate::model::run::RunReport;
 use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::plan::PlanOptions;
+use crate::report::quoted;
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::kept::try_as_pid_1;
 use crate::target::launch::LaunchError;
@@ -23,14 +26,18 @@ use crate::trial::subject::Subject;
 
 use super::bundled;
 use super::complain;
-use super::deep::deep;
-use super::desk::{Desk, Results};
+use super::deep::{Deep, deep};
+use super::desk::Desk;
 use super::error::UsageError;
 use super::failure::{Failure, internal};
 use super::foresight::with_wishes;
 use super::guardian::Guardian;
+use super::known::{self, Known};
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
+use super::regressions::Book;
+use super::reproduce::bench::Bench;
+use super::reproduce::reproduce;
 use super::running;
 use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
@@ -49,76 +56,151 @@ const VIOLATED: u8 = 1;
 /// # Errors
 /// When there is no verdict: see [`Failure`].
 pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
-    let begun = Instant::now();
-    let started_at = jiff::Timestamp::now();
     let seed = settings.seed.unwrap_or_else(draw_seed);
     let folder = settings.outputs.folder(seed);
+    let mut book = Book::open(&settings.again)?;
     let mut publication = Publication::open(&settings.outputs, &folder)?;
     publication.secrets = settings.secrets();
-    let store = Store::create(folder)?.hiding(settings.secrets());
-    adopt_orphans();
-    keep_exit_statuses();
-    let run_id = format!("{}-{seed:x}", std::process::id());
-    let subject = with_wishes(subject(&settings, run_id)?, &settings);
-    let no_pid_1 = no_pid_1(&settings, &subject)?;
-    let extent = extent(settings.amount);
-    let progress = Progress::new(settings.outputs.progress, extent);
-    make_room_for(subject.crowd, 1)?;
-    let rehearsed = rehearsed(subject, &settings, &progress, interrupt)?;
-    let workers = parallelism(&settings, &rehearsed.subject);
-    let Rehearsed { subject, address } = &rehearsed;
-    let deep = deep(&settings, subject, interrupt)?;
-    let (points, crowd) = (deep.points, subject.crowd);
-    let options = PlanOptions { points, crowd, ..settings.plan_options(seed) };
-    let schedule = Schedule::new(
-        (options, extent, begun),
-        occasion(subject, address.as_ref()),
-        workers,
-        interrupt,
-    )
-    .without_pid_1(no_pid_1)
-    .of_running(subject.running.is_some());
-    make_room_for(settings.connections.max(subject.crowd), schedule.threads())?;
-    let desk = Desk {
-        severities: settings.rules.in_order_of_catalogue(),
-        results: Mutex::default(),
-        subject,
-        store: &store,
-        progress: &progress,
-        interrupt,
-        extent,
-        begun,
-        stopping: Mutex::new(Stopping::new(settings.ending)),
-    };
+    let ready = Ready::new(&settings, (seed, folder), interrupt)?;
+    let schedule = ready.schedule(interrupt)?;
+    let desk = ready.desk(interrupt);
+    let entries = book.as_ref().map(|book| &*book.entries).unwrap_or_default();
+    let known = known::try_first(&desk, &schedule, ready.workers, entries);
     desk.carry_out_all(&schedule);
-    progress.finish();
-    let Desk { results, severities, .. } = desk;
-    let Results { summaries, retries, failure, .. } =
-        results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let unreachable = schedule.unreachable();
+    let (summaries, retries, failure) = desk.results();
     let failure = match failure {
         Some(failure) if summaries.is_empty() && interrupt.asked().is_none() => {
+            ready.progress.finish();
             return Err(failure);
         }
         failure => failure,
     };
+    let mut plan = schedule.plan();
+    plan.trials.extend(known.iter().flat_map(Known::trials).cloned());
     let record = RunRecord {
         settings: &settings,
-        severities,
-        plan: schedule.plan(),
+        severities: desk.severities.clone(),
+        plan: plan.clone(),
         search: schedule.search(),
         retries,
-        unreachable,
-        histories: store.folder(),
-        deep: deep.report,
-        rehearsed: &rehearsed,
+        deep: ready.deep.report.clone(),
+        unreachable: schedule.unreachable(),
+        histories: ready.store.folder(),
+        rehearsed: &ready.rehearsed,
         summaries: &summaries,
         interrupted: interrupt.asked(),
-        started_at: started_at.to_string(),
-        duration: begun.elapsed(),
+        started_at: ready.started_at.to_string(),
+        duration: ready.begun.elapsed(),
     };
-    let code = publication.publish(record.report())?;
+    let mut report = record.report();
+    report.replayed = known.iter().map(|it| it.replayed(&summaries, &desk.severities)).collect();
+    if failure.is_none() && interrupt.asked().is_none() {
+        ready.progress.shrinking();
+        let bench = Bench::new(&desk, &schedule, ready.workers, summaries);
+        report.reproductions = reproduce(&bench, &report, &plan, settings.again.shrink_budget);
+        remember(&mut report, (book.as_mut(), &publication.secrets), ready.store.folder());
+    }
+    ready.progress.finish();
+    let code = publication.publish(report)?;
     failure.map_or(Ok(code), |failure| broke_off(failure, code, &settings.secrets()))
+}
+
+/// Writes down what was found and seen again, and says how to see it once more.
+fn remember(report: &mut RunReport, (book, secrets): (Option<&mut Book>, &Secrets), folder: &Path) {
+    let here = std::env::current_dir().unwrap_or_default();
+    for found in &mut report.reproductions {
+        found.entry = secrets.hide(&found.entry).into_owned();
+        let history = found.shown.as_ref().and_then(|shown| shown.history.clone());
+        let path = folder.join(history.unwrap_or_default());
+        let path = path.strip_prefix(&here).unwrap_or(&path);
+        found.again = Some(format!("shutdown-check replay {}", quoted(&path.to_string_lossy())));
+    }
+    let written = book.map_or(Ok(()), |book| book.remember(&mut report.reproductions));
+    // The verdict stands whether or not it could be written down.
+    if let Err(error) = written {
+        complain(&error.into(), secrets);
+    }
+}
+
+/// A target that was looked at, and all that its trials need.
+pub(super) struct Ready<'s> {
+    settings: &'s Settings,
+    seed: u64,
+    begun: Instant,
+    started_at: jiff::Timestamp,
+    pub(super) store: Store,
+    no_pid_1: Option<&'static str>,
+    pub(super) progress: Progress,
+    rehearsed: Rehearsed,
+    deep: Deep,
+    /// How many trials do something at the same time.
+    pub(super) workers: usize,
+}
+
+impl<'s> Ready<'s> {
+    /// Starts the target once, so that it is known what its trials are like.
+    pub(super) fn new(
+        settings: &'s Settings,
+        (seed, folder): (u64, PathBuf),
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        let (begun, started_at) = (Instant::now(), jiff::Timestamp::now());
+        let store = Store::create(folder)?.hiding(settings.secrets());
+        adopt_orphans();
+        keep_exit_statuses();
+        let run_id = format!("{}-{seed:x}", std::process::id());
+        let subject = with_wishes(subject(settings, run_id)?, settings);
+        let no_pid_1 = no_pid_1(settings, &subject)?;
+        let progress = Progress::new(settings.outputs.progress, extent(settings.amount));
+        make_room_for(subject.crowd, 1)?;
+        let rehearsed = rehearsed(subject, settings, &progress, interrupt)?;
+        let workers = parallelism(settings, &rehearsed.subject);
+        let deep = deep(settings, &rehearsed.subject, interrupt)?;
+        Ok(Self {
+            settings,
+            seed,
+            begun,
+            started_at,
+            store,
+            no_pid_1,
+            progress,
+            rehearsed,
+            deep,
+            workers,
+        })
+    }
+
+    /// The trials that there are.
+    pub(super) fn schedule<'a>(&self, interrupt: &'a Interrupt) -> Result<Schedule<'a>, Failure> {
+        let Rehearsed { subject, address } = &self.rehearsed;
+        let points = self.deep.points.clone();
+        let options = PlanOptions { points, ..self.settings.plan_options(self.seed) };
+        let schedule = Schedule::new(
+            (options, extent(self.settings.amount), self.begun),
+            occasion(subject, address.as_ref()),
+            self.workers,
+            interrupt,
+        )
+        .without_pid_1(self.no_pid_1)
+        .of_running(subject.running.is_some());
+        make_room_for(self.settings.connections, schedule.threads())?;
+        Ok(schedule)
+    }
+
+    /// Where they are carried out.
+    pub(super) fn desk<'a>(&'a self, interrupt: &'a Interrupt) -> Desk<'a> {
+        Desk {
+            severities: self.settings.rules.in_order_of_catalogue(),
+            results: Mutex::default(),
+            subject: &self.rehearsed.subject,
+            store: &self.store,
+            progress: &self.progress,
+            interrupt,
+            extent: extent(self.settings.amount),
+            begun: self.begun,
+            stopping: Mutex::new(Stopping::new(self.settings.ending)),
+        }
+    }
 }
 
 /// The exit code of a run that broke off: what was shown before stays shown.

@@ -281,7 +281,10 @@ impl<'a> Schedule<'a> {
     }
 
     /// The connections of a trial's situation.
-    fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
+    ///
+    /// # Errors
+    /// What the target, or this machine, lacks for it.
+    pub fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
         if let Some(why) = self.no_pid_1.filter(|_| trial.as_pid_1) {
             return Err(why);
         }

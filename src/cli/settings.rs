@@ -22,6 +22,7 @@ use crate::model::verdict::{Profile, Severity};
 use crate::plan::{CROWD_MAX, PlanOptions};
 
 mod address;
+mod again;
 mod amount;
 mod judging;
 mod lines;
@@ -37,6 +38,7 @@ mod writes;
 mod written;
 
 pub use address::Address;
+pub use again::Again;
 pub use amount::{Amount, Ending};
 pub use judging::{ContractChanges, JudgeSettings};
 pub use outputs::{Outputs, Verbosity};
@@ -159,6 +161,9 @@ pub struct Settings {
     /// port run one at a time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallel: Option<u16>,
+    /// What is done about failures.
+    #[serde(flatten)]
+    pub again: Again,
     /// What is written, and where.
     #[serde(flatten)]
     pub outputs: Outputs,
@@ -180,8 +185,7 @@ impl Settings {
     ) -> Result<Self, UsageError> {
         let env = environment::options(variables)?;
         let (config_file, file) = Layers::read_file(&run.source, &env.source, dir)?;
-        let layers = Layers { line: run, env: &env, file: &file, dir, config_file };
-        layers.settings()
+        Layers { line: run, env: &env, file: &file, dir, config_file }.settings()
     }
 
     /// How the target is started and found. The caller fills in the bundled reference server
@@ -342,6 +346,7 @@ impl Layers<'_> {
             ending: self.ending(),
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
+            again: self.again(),
             outputs: Outputs::resolve(
                 (&line.output, &env.output, self.dir),
                 file.reports_dir.as_ref().map(|dir| self.beside_file(dir)),

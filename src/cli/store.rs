@@ -87,6 +87,15 @@ impl Store {
         self.write(&file_name(header.trial.number), header, events)
     }
 
+    /// Keeps the history of a trial that was run again under a name of its own, which no other
+    /// command takes for one of the run.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn save_again(&self, header: &Header, events: &[Event]) -> Result<PathBuf, StoreError> {
+        self.write(&again_name(header.trial.number), header, events)
+    }
+
     /// Keeps what was seen of a start that did not come as far as its signal, beside the
     /// histories and under another name.
     ///
@@ -134,6 +143,11 @@ pub fn file_name(trial: u32) -> String {
     format!("trial-{trial:04}.jsonl")
 }
 
+/// The name of the file of a trial that was run again, by its number among those.
+pub fn again_name(number: u32) -> String {
+    format!("again-{number:04}.jsonl")
+}
+
 /// The histories that a path names: itself, or those in the folder.
 ///
 /// # Errors
@@ -179,8 +193,8 @@ pub fn write_history<E: Borrow<Event>>(
 /// What an earlier run has left: histories, attempts, its report.
 fn files_of_a_run(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let is_of_a_run = |name: &str| {
-        let is_attempt = name.starts_with("attempt-") && name.ends_with(".jsonl");
-        is_history(name) || is_attempt || name == "report.json"
+        let is_beside = ["attempt-", "again-"].iter().any(|it| name.starts_with(it));
+        is_history(name) || (is_beside && name.ends_with(".jsonl")) || name == "report.json"
     };
     let paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let named = |path: &PathBuf| path.file_name()?.to_str().map(is_of_a_run);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use super::event::{Event, EventKind, SourceLine};
 use super::header::Header;
-use super::run::RunReport;
+use super::run::{Evidence, RunReport};
 use super::secrets::{Secrets, hidden_text, hidden_words};
 
 impl Secrets {
@@ -67,12 +67,17 @@ impl Secrets {
         for invariant in &mut report.invariants {
             invariant.reason.iter_mut().for_each(|reason| self.replace(reason));
             for evidence in &mut invariant.evidence {
-                self.replace(&mut evidence.message);
-                for event in &mut evidence.events {
-                    *event = self.hide_in_event(event).into_owned();
-                }
+                self.hide_in_evidence(evidence);
             }
         }
+        for found in &mut report.reproductions {
+            found.evidence.iter_mut().for_each(|evidence| self.hide_in_evidence(evidence));
+            let reasons = found.shown.iter_mut().flat_map(|shown| &mut shown.missed);
+            let texts = reasons.chain(&mut found.stopped).chain([&mut found.entry]);
+            texts.for_each(|text| self.replace(text));
+        }
+        let reasons = report.replayed.iter_mut().flat_map(|replayed| &mut replayed.reason);
+        reasons.for_each(|reason| self.replace(reason));
         let pid_1 = report.pid_1.iter_mut().flat_map(|pid_1| &mut pid_1.changes);
         pid_1.for_each(|change| self.replace(&mut change.message));
         let cells = report.coverage.iter_mut().flat_map(|cell| &mut cell.reason);
@@ -84,6 +89,13 @@ impl Secrets {
             *report.pooled_clients.errors.entry(self.hide(&error).into()).or_default() += times;
         }
         self.hide_in_value(&mut report.configuration);
+    }
+
+    fn hide_in_evidence(&self, evidence: &mut Evidence) {
+        self.replace(&mut evidence.message);
+        for event in &mut evidence.events {
+            *event = self.hide_in_event(event).into_owned();
+        }
     }
 
     fn hidden_command(&self, words: &[String]) -> Vec<String> {

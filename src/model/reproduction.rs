@@ -58,6 +58,23 @@ impl Rate {
         ((UNNOTICED.ln() / (1.0 - rate).ln()).floor() as u32).saturating_add(1)
     }
 
+    /// Whether a simpler trial fails no less often, as far as its runs tell; nothing as long as they
+    /// don't. It has to fail three times, or as often as this one did if that is less, in no more
+    /// runs than this one's rate takes for that.
+    pub fn is_kept_by(self, simpler: Self) -> Option<bool> {
+        let wanted = self.failed.min(3);
+        if wanted == 0 {
+            return Some(false);
+        }
+        let most = (wanted * self.runs).div_ceil(self.failed);
+        let held = simpler.runs - simpler.failed;
+        match () {
+            () if held > most - wanted => Some(false),
+            () if simpler.failed >= wanted => Some(true),
+            () => None,
+        }
+    }
+
     /// Whether this rate is lower than another, and not just by chance (Fisher's exact test).
     pub fn is_lower_than(self, other: Self) -> bool {
         let pair = |rate: Self| (u64::from(rate.failed), u64::from(rate.runs));
@@ -203,6 +220,19 @@ mod tests {
         assert!(!rate(8, 10).is_lower_than(rate(5, 5)));
         assert!(rate(2, 10).is_lower_than(rate(5, 5)));
         assert!(!rate(5, 5).is_lower_than(rate(1, 5)));
+    }
+
+    #[test]
+    fn what_is_simpler_has_to_fail_as_often() {
+        let always = rate(5, 5);
+        assert_eq!(always.is_kept_by(rate(2, 2)), None);
+        assert_eq!(always.is_kept_by(rate(3, 3)), Some(true));
+        assert_eq!(always.is_kept_by(rate(2, 3)), Some(false), "once is enough");
+        let seldom = rate(1, 10);
+        assert_eq!(seldom.is_kept_by(rate(0, 9)), None);
+        assert_eq!(seldom.is_kept_by(rate(1, 10)), Some(true));
+        assert_eq!(seldom.is_kept_by(rate(0, 10)), Some(false));
+        assert_eq!(rate(0, 10).is_kept_by(rate(1, 1)), Some(false), "never seen again");
     }
 
     #[test]

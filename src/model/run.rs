@@ -12,6 +12,7 @@ use super::bound::BoundReport;
 use super::contract::ExpectedResponse;
 use super::event::Event;
 use super::plan::{Plan, Situation};
+use super::reproduction::{Replayed, Reproduction};
 use super::search::{SearchReport, Shown};
 use super::signal::Signal;
 use super::verdict::{Profile, Severity, VerdictName};
@@ -58,6 +59,13 @@ pub struct RunReport {
     /// What became of the rate of loss that was to be excluded; absent where none was named.
     #[serde(default)]
     pub bound: Option<BoundReport>,
+    /// The first violated invariants that fail the run, each with the least that still shows it; none
+    /// where nothing was looked at again.
+    #[serde(default)]
+    pub reproductions: Vec<Reproduction>,
+    /// What became of the failures in the regressions file, which were tried first.
+    #[serde(default)]
+    pub replayed: Vec<Replayed>,
     /// What was tried how often.
     pub coverage: Vec<CoverageCell>,
     /// One entry a trial, in the order of the plan.

@@ -18,6 +18,7 @@ mod near;
 pub mod points;
 mod repeats;
 pub mod search;
+pub mod shrink;
 mod start;
 
 use draw::{Purpose, draw, stratified};

@@ -18,6 +18,7 @@ pub mod json;
 pub mod junit;
 pub mod markdown;
 pub mod plan_text;
+pub mod replay;
 pub mod sarif;
 pub mod schema;
 pub mod situations;
@@ -28,6 +29,8 @@ pub mod write;
 mod numbers;
 mod phrases;
 pub(crate) mod text;
+
+pub use phrases::quoted;
 
 /// How a report is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

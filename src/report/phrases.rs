@@ -235,7 +235,7 @@ pub(super) fn pid_1(report: &RunReport) -> Option<String> {
 }
 
 /// An argument as a shell would have it.
-pub(super) fn quoted(argument: &str) -> String {
+pub fn quoted(argument: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-+=.,/:@%{}".contains(c);
     match !argument.is_empty() && argument.chars().all(is_plain) {
         true => argument.to_owned(),

@@ -24,11 +24,13 @@ mod outcome;
 mod pid_1;
 mod rates;
 mod repeated;
+mod reproduced;
 mod run;
 
 pub use bound::{Cases, is_violated};
 use losses::{Losses, losses};
 pub(super) use pid_1::NEVER_EXITS;
+pub use reproduced::{Said, beside};
 pub use run::{RunFacts, assemble, thin};
 
 /// How many violations of an invariant are shown with their events.

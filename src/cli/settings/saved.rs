@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::{Layers, Settings};
 use crate::cli::args::RunArgs;
+use crate::cli::config::ConfigFile;
 use crate::cli::error::UsageError;
 use crate::cli::{config, environment};
 use crate::model::run::RunReport;
@@ -27,5 +28,17 @@ impl Settings {
         // Every situation is named in a report, also where nobody had named one.
         let pid_1_counts = !report.plan.trials.iter().any(|trial| trial.aside);
         Ok(Self { pid_1_counts, seed: settings.seed.or(Some(report.seed)), ..settings })
+    }
+    /// The settings that such a file would give, and what departs from them here.
+    ///
+    /// # Errors
+    /// When they contradict each other, or can't be used.
+    pub fn of_file(
+        run: &RunArgs,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        (file, dir): (&ConfigFile, &Path),
+    ) -> Result<Self, UsageError> {
+        let env = environment::options(variables)?;
+        Layers { line: run, env: &env, file, dir, config_file: None }.settings()
     }
 }

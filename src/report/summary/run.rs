@@ -103,6 +103,8 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         invariants,
         deep: run.deep.map(|deep| tried(deep, &trials)),
         bound,
+        reproductions: Vec::new(),
+        replayed: Vec::new(),
         coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
         pooled_clients: pooled(&trials),

@@ -1,0 +1,202 @@
+//! Where trials are run again, several at a time, and what they showed is kept.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::load::cast::Part;
+use crate::model::phase::Phase;
+use crate::model::plan::{Situation, Trial};
+use crate::model::reproduction::Rate;
+use crate::model::run::{Evidence, TrialReport};
+use crate::report::summary::{Said, TrialSummary, beside};
+use crate::trial::isolation::own_network;
+
+use super::super::desk::{Desk, Kind, lock};
+use super::super::failure::{Failure, internal};
+use super::super::schedule::Schedule;
+
+/// Carries out trials beside those of the run, which they count for nothing in.
+pub(in crate::cli) struct Bench<'a> {
+    desk: &'a Desk<'a>,
+    schedule: &'a Schedule<'a>,
+    /// How many at a time.
+    workers: usize,
+    /// The trials of the run, which say what is excused.
+    run: Vec<TrialSummary>,
+    number: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    tried: Vec<Tried>,
+    /// How long a trial of a situation took at its longest.
+    longest: BTreeMap<Situation, Duration>,
+}
+
+/// What was run, and what each run of it showed, alone and beside the others.
+struct Tried {
+    trial: Trial,
+    alone: Vec<TrialSummary>,
+    shown: Vec<TrialSummary>,
+}
+
+/// Why a trial is not run again.
+#[derive(Debug)]
+pub(in crate::cli) enum Stop {
+    /// The target, or this machine, has no occasion for it.
+    NoOccasion,
+    /// There is no time for it.
+    NoTime {
+        /// How long it would take.
+        expected: Duration,
+    },
+    /// The user asked for the end.
+    Interrupted,
+    /// It could not be carried out.
+    Failed(String),
+}
+
+impl<'a> Bench<'a> {
+    /// A bench beside a run that is over, whose trials took so long.
+    pub(in crate::cli) fn new(
+        desk: &'a Desk<'a>,
+        schedule: &'a Schedule<'a>,
+        workers: usize,
+        run: Vec<TrialSummary>,
+    ) -> Self {
+        let mut longest: BTreeMap<Situation, Duration> = BTreeMap::new();
+        for report in run.iter().map(TrialSummary::report) {
+            let took = Duration::from_millis(report.shown.took_ms.into());
+            let most = longest.entry(report.situation).or_default();
+            *most = took.max(*most);
+        }
+        let state = Mutex::new(State { longest, ..State::default() });
+        Self { desk, schedule, workers, run, number: AtomicU32::new(1), state }
+    }
+
+    /// How often a trial was tried.
+    pub(in crate::cli) fn tries(&self, trial: &Trial) -> usize {
+        let state = lock(&self.state);
+        runs_of(&state, trial).map_or(0, <[_]>::len)
+    }
+
+    /// How often a trial has violated an invariant, of its runs from `from` on.
+    pub(in crate::cli) fn rate(&self, trial: &Trial, invariant: &str, from: usize) -> Rate {
+        let state = lock(&self.state);
+        let runs = runs_of(&state, trial).unwrap_or_default().iter().skip(from);
+        runs.fold(Rate::default(), |rate, run| match run.says(invariant) {
+            Said::Failed => rate.and(true),
+            Said::Held => rate.and(false),
+            Said::Nothing => rate,
+        })
+    }
+
+    /// A run of a trial that has violated an invariant, and how.
+    pub(in crate::cli) fn failing(
+        &self,
+        trial: &Trial,
+        invariant: &str,
+    ) -> Option<(TrialReport, Evidence)> {
+        let state = lock(&self.state);
+        let mut runs = runs_of(&state, trial)?.iter();
+        let failed = runs.find(|run| run.says(invariant) == Said::Failed)?;
+        Some((failed.report().clone(), failed.first_evidence(invariant)?.clone()))
+    }
+
+    /// The phases in which a trial that violates an invariant has lost requests.
+    pub(in crate::cli) fn lost_phases(&self, trial: &Trial, invariant: &str) -> Vec<Phase> {
+        let state = lock(&self.state);
+        let mut runs = runs_of(&state, trial).unwrap_or_default().iter();
+        let failed = runs.find(|run| run.says(invariant) == Said::Failed);
+        failed.map(TrialSummary::lost_phases).unwrap_or_default()
+    }
+
+    /// What the target, or this machine, lacks for a trial.
+    pub(in crate::cli) fn lacking(&self, trial: &Trial) -> Option<&'static str> {
+        self.schedule.parts(trial).err()
+    }
+
+    /// Why a run of a trial counts for nothing, where one does.
+    pub(in crate::cli) fn missed(&self, trial: &Trial) -> Option<String> {
+        let state = lock(&self.state);
+        let mut runs = runs_of(&state, trial).unwrap_or_default().iter();
+        runs.find_map(|run| run.report().missed.clone())
+    }
+
+    /// Runs a trial as often as there is room for at the same time.
+    ///
+    /// # Errors
+    /// When it is not run, and why.
+    pub(in crate::cli) fn run(&self, trial: &Trial, until: Instant) -> Result<(), Stop> {
+        self.run_some(trial, self.workers, Some(until))
+    }
+
+    /// Runs a trial so often, as far as there is room for at the same time.
+    ///
+    /// # Errors
+    /// When it is not run, and why.
+    pub(in crate::cli) fn run_some(
+        &self,
+        trial: &Trial,
+        times: usize,
+        until: Option<Instant>,
+    ) -> Result<(), Stop> {
+        let parts = self.schedule.parts(trial).map_err(|_| Stop::NoOccasion)?;
+        let expected = lock(&self.state).longest.get(&trial.situation).copied();
+        let expected = expected.unwrap_or_default();
+        if self.desk.interrupt.asked().is_some() {
+            return Err(Stop::Interrupted);
+        }
+        if until.is_some_and(|until| Instant::now() + expected > until) {
+            return Err(Stop::NoTime { expected });
+        }
+        let begun = Instant::now();
+        let times = times.clamp(1, self.workers.max(1));
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..times).map(|_| scope.spawn(|| self.once(trial, &parts))).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        });
+        let mut shown = Vec::new();
+        for done in done {
+            shown.extend(done.map_err(|failure| Stop::Failed(failure.to_string()))?);
+        }
+        if shown.is_empty() {
+            return Err(Stop::Interrupted);
+        }
+        let mut state = lock(&self.state);
+        let longest = state.longest.entry(trial.situation).or_default();
+        *longest = begun.elapsed().max(*longest);
+        let at = state.tried.iter().position(|tried| is_same(&tried.trial, trial));
+        let at = at.unwrap_or_else(|| {
+            state.tried.push(Tried { trial: trial.clone(), alone: Vec::new(), shown: Vec::new() });
+            state.tried.len() - 1
+        });
+        let tried = &mut state.tried[at];
+        tried.alone.extend(shown);
+        tried.shown = beside(&self.run, tried.alone.clone(), &self.desk.severities);
+        Ok(())
+    }
+
+    fn once(&self, trial: &Trial, parts: &[Part]) -> Result<Option<TrialSummary>, Failure> {
+        if self.desk.subject.own_network {
+            own_network().map_err(internal("make a network of its own for each trial"))?;
+        }
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let own = Trial { number, ..trial.clone() };
+        self.desk.summary((&own, parts), &|| {}, Kind::Again)
+    }
+}
+
+fn runs_of<'s>(state: &'s State, trial: &Trial) -> Option<&'s [TrialSummary]> {
+    let found = state.tried.iter().find(|tried| is_same(&tried.trial, trial));
+    found.map(|tried| &*tried.shown)
+}
+
+/// Numbers mean nothing.
+fn is_same(one: &Trial, other: &Trial) -> bool {
+    Trial { number: 0, ..one.clone() } == Trial { number: 0, ..other.clone() }
+}

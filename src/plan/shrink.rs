@@ -1,0 +1,338 @@
+//! What is simpler than a trial that failed, one step at a time: the search for the least that still
+//! fails asks here what to try next.
+//!
+//! Steps are as large as they can be first, since a trial costs a second: one connection rather than
+//! half of them, another situation before fewer connections in this one. Each step leaves all else as
+//! it is, so that the order in which they succeed does not matter.
+
+use std::time::Duration;
+
+use crate::model::phase::Phase;
+use crate::model::plan::{
+    Arrivals, Hold, JobLandmark, Landmark, Moment, SignalTo, Situation, Trial,
+};
+
+/// A simpler trial, and what was taken away.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simpler {
+    /// The trial.
+    pub trial: Trial,
+    /// The difference, in words: `16 connections to 1`.
+    pub step: String,
+}
+
+/// What may take several connections is tried with so many of them.
+const FEW: u16 = 3;
+
+/// What was lost in a trial: it tells which situation is left of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// The phases in which requests were lost.
+    pub phases: Vec<Phase>,
+    /// Whether it is about jobs.
+    pub jobs: bool,
+    /// Whether it is about what a second start finds.
+    pub restart: bool,
+}
+
+/// What is simpler than a trial by one step, what saves most first.
+pub fn simpler(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
+    let mut steps = Vec::new();
+    steps.extend(situations(trial, lost));
+    steps.extend(connections(trial));
+    steps.extend(signals(trial));
+    steps.extend(surroundings(trial));
+    steps.extend(pauses(trial));
+    steps.retain(|step| step.trial != *trial);
+    steps
+}
+
+/// Simpler situations, the simplest first: none of the connections, then one of the kinds of
+/// connections that were lost, then of the others.
+fn situations(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
+    let from = trial.situation;
+    if !from.needs_connections() || matches!(from, Situation::Startup | Situation::Writes) {
+        return Vec::new();
+    }
+    let mut kinds = vec![(Situation::Idle, Moment::Reached)];
+    if lost.jobs {
+        kinds.push((Situation::JobRunning, Moment::Job { landmark: JobLandmark::HalfWay }));
+    }
+    let suspected: Vec<_> = lost.phases.iter().flat_map(|phase| kinds_of(*phase)).collect();
+    kinds.extend(&suspected);
+    kinds.extend(kinds_in(from));
+    let mut seen = Vec::new();
+    kinds.retain(|kind| {
+        let is_new = !seen.contains(kind);
+        seen.push(*kind);
+        is_new && weight(kind.0) < weight(from)
+    });
+    let mut steps: Vec<_> = kinds.iter().map(|kind| in_situation(trial, *kind, 1)).collect();
+    // It may take several of them at once.
+    if from.is_load() {
+        let few = suspected.iter().filter(|kind| kind.0 != Situation::OneRequest);
+        steps.extend(few.map(|kind| in_situation(trial, *kind, FEW)));
+    }
+    steps.iter_mut().for_each(|step| step.trial.restart &= lost.restart);
+    steps
+}
+
+/// What a situation of many kinds of connections, or of several signals, consists of.
+fn kinds_in(situation: Situation) -> Vec<(Situation, Moment)> {
+    use Situation as S;
+    let kinds: &[S] = match situation {
+        S::Load => {
+            let mut kinds = vec![(S::OneRequest, at(Landmark::Sent))];
+            let held = [S::IdleKeepalive, S::SlowHandler, S::Streaming, S::Uploading];
+            kinds.extend(held.map(|kind| (kind, Moment::Reached)));
+            kinds.push((S::OneRequest, at(Landmark::Answered)));
+            return kinds;
+        }
+        S::Mixed => &[
+            S::IdleKeepalive,
+            S::PartialHead,
+            S::Delivered,
+            S::DeliveredKeepalive,
+            S::Queued,
+            S::QueuedSilent,
+            S::SlowHandler,
+        ],
+        S::SignalBurst | S::MixedSignals => &[S::SecondSignal, S::SlowHandler],
+        S::SecondSignal | S::AsPid1 => &[S::SlowHandler],
+        _ => &[],
+    };
+    kinds.iter().map(|kind| (*kind, Moment::Reached)).collect()
+}
+
+fn at(landmark: Landmark) -> Moment {
+    Moment::Landmark { landmark }
+}
+
+/// The situations that consist of nothing but requests in this phase.
+fn kinds_of(phase: Phase) -> Vec<(Situation, Moment)> {
+    use Situation as S;
+    let kinds: &[S] = match phase {
+        Phase::Processing => &[S::SlowHandler, S::Streaming],
+        Phase::Uploading => &[S::Uploading],
+        Phase::PartialHead => &[S::PartialHead],
+        Phase::Delivered => &[S::DeliveredKeepalive, S::Delivered],
+        Phase::Queued => &[S::Queued, S::QueuedSilent],
+        Phase::ReusedLate => return vec![(S::OneRequest, at(Landmark::Answered))],
+        Phase::ConnectedLate => return vec![(S::OneRequest, at(Landmark::Sent))],
+        Phase::Finished | Phase::Ambiguous => &[],
+    };
+    kinds.iter().map(|kind| (*kind, Moment::Reached)).collect()
+}
+
+/// How much has to be understood to see what a situation is: in this order they are tried.
+fn weight(situation: Situation) -> u8 {
+    match situation {
+        Situation::Idle => 0,
+        Situation::JobRunning => 1,
+        Situation::OneRequest | Situation::Fresh | Situation::IdleKeepalive => 2,
+        Situation::SlowHandler
+        | Situation::Streaming
+        | Situation::Uploading
+        | Situation::PartialHead
+        | Situation::Startup => 3,
+        Situation::StalledReader | Situation::StalledSender => 3,
+        Situation::Delivered
+        | Situation::DeliveredKeepalive
+        | Situation::Queued
+        | Situation::QueuedSilent => 4,
+        Situation::SecondSignal => 5,
+        Situation::MixedSignals | Situation::AsPid1 => 6,
+        Situation::SignalBurst => 7,
+        Situation::Load | Situation::Mixed | Situation::Writes => 8,
+    }
+}
+
+/// The trial with another situation, and what goes with that: a load's shape, a pause, signals.
+fn in_situation(trial: &Trial, (to, moment): (Situation, Moment), few: u16) -> Simpler {
+    let mut simpler = trial.clone();
+    simpler.situation = to;
+    let load = &mut simpler.load;
+    if trial.situation.is_load() {
+        load.arrivals = Arrivals::Closed { pause: Duration::ZERO };
+        (load.keep_alive_percent, load.pooled_clients) = (100, 0);
+    }
+    load.connections = match to {
+        Situation::Idle | Situation::JobRunning => 0,
+        Situation::OneRequest => 1,
+        _ if trial.situation.is_load() => load.connections.min(few),
+        _ => load.connections,
+    };
+    simpler.hold =
+        to.is_held().then(|| trial.hold.unwrap_or(Hold { pause: Duration::from_millis(150) }));
+    if !to.repeats_signal() {
+        simpler.signals.truncate(1);
+    } else if to == Situation::SecondSignal {
+        simpler.signals.truncate(2);
+    }
+    if let Some(first) = simpler.signals.first_mut() {
+        first.moment = moment;
+    }
+    if trial.situation == Situation::AsPid1 {
+        simpler.as_pid_1 = false;
+    }
+    let mut step = format!("{} to {}", trial.situation.name(), to.name());
+    if moment != Moment::Reached {
+        step.push_str(&format!(" ({})", moment.name()));
+    }
+    if simpler.load.connections > 1 {
+        step.push_str(&format!(" of {}", simpler.load.connections));
+    }
+    Simpler { trial: simpler, step }
+}
+
+/// Fewer connections: one, then half, then one less, so that what needs several is found by
+/// bisection, and the least of it by steps.
+fn connections(trial: &Trial) -> Vec<Simpler> {
+    let now = trial.load.connections;
+    let mut fewer: Vec<u16> = [1, now / 2, now.saturating_sub(1)].into();
+    fewer.retain(|number| *number >= 1 && *number < now);
+    fewer.dedup();
+    let with = |connections: u16| {
+        let mut simpler = trial.clone();
+        simpler.load.connections = connections;
+        let word = if now == 1 { "connection" } else { "connections" };
+        Simpler { trial: simpler, step: format!("{now} {word} to {connections}") }
+    };
+    fewer.into_iter().map(with).collect()
+}
+
+/// Fewer signals, of one kind, to one process.
+fn signals(trial: &Trial) -> Vec<Simpler> {
+    let now = trial.signals.len();
+    let mut steps = Vec::new();
+    let mut fewer = vec![2, now / 2, now.saturating_sub(1)];
+    // What is left of several signals is another situation: that is tried there.
+    fewer.retain(|number| *number >= 2 && *number < now);
+    fewer.dedup();
+    for number in fewer {
+        let mut simpler = trial.clone();
+        simpler.signals.truncate(number);
+        steps.push(Simpler { trial: simpler, step: format!("{now} signals to {number}") });
+    }
+    if trial.signals.iter().any(|planned| planned.to != SignalTo::Leader) {
+        let mut simpler = trial.clone();
+        let whom = simpler.signals.first().map_or("others", |first| first.to.name());
+        let step = format!("{whom} to leader");
+        simpler.signals.iter_mut().for_each(|planned| planned.to = SignalTo::Leader);
+        steps.push(Simpler { trial: simpler, step });
+    }
+    steps
+}
+
+/// Without what may have nothing to do with it.
+fn surroundings(trial: &Trial) -> Vec<Simpler> {
+    let mut steps = Vec::new();
+    let mut without = |step: &str, change: &dyn Fn(&mut Trial)| {
+        let mut simpler = trial.clone();
+        change(&mut simpler);
+        steps.push(Simpler { trial: simpler, step: step.to_owned() });
+    };
+    without("no restart", &|trial| trial.restart = false);
+    if trial.situation != Situation::AsPid1 {
+        without("not as PID 1", &|trial| trial.as_pid_1 = false);
+    }
+    without("no pooled clients", &|trial| trial.load.pooled_clients = 0);
+    if trial.situation == Situation::Load {
+        without("all connections kept", &|trial| trial.load.keep_alive_percent = 100);
+    }
+    steps
+}
+
+/// A shorter pause, none first.
+fn pauses(trial: &Trial) -> Vec<Simpler> {
+    let Some(Hold { pause }) = trial.hold else { return Vec::new() };
+    let shorter = [0, 150].map(Duration::from_millis).into_iter().filter(|it| *it < pause);
+    let with = |to: Duration| {
+        let step = format!("{} ms of pause to {}", pause.as_millis(), to.as_millis());
+        Simpler { trial: Trial { hold: Some(Hold { pause: to }), ..trial.clone() }, step }
+    };
+    shorter.map(with).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{PlanOptions, plan};
+
+    fn first(situation: Situation) -> Trial {
+        let options = PlanOptions { situations: vec![situation], ..PlanOptions::new(3) };
+        plan(&options, 1).trials.remove(0)
+    }
+
+    fn of(phase: Phase) -> Lost {
+        Lost { phases: vec![phase], ..Lost::default() }
+    }
+
+    fn names(trial: &Trial, lost: &Lost) -> Vec<String> {
+        simpler(trial, lost).into_iter().map(|simpler| simpler.step).collect()
+    }
+
+    #[test]
+    fn what_was_lost_tells_what_is_left_of_a_load() {
+        let steps = names(&first(Situation::Load), &of(Phase::Queued));
+        assert_eq!(steps[..2], ["load to idle", "load to queued"]);
+        assert!(steps.contains(&"16 connections to 1".to_owned()), "{steps:?}");
+        let queued = simpler(&first(Situation::Load), &of(Phase::Queued)).remove(1).trial;
+        assert_eq!((queued.load.connections, queued.load.pooled_clients), (1, 0));
+        assert_eq!(queued.hold, Some(Hold { pause: Duration::from_millis(150) }));
+    }
+
+    #[test]
+    fn each_kind_of_what_is_mixed_is_tried() {
+        let steps = names(&first(Situation::Mixed), &Lost::default());
+        for kind in ["delivered", "delivered-keepalive", "queued", "partial-head"] {
+            assert!(steps.contains(&format!("mixed to {kind}")), "{kind}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_signals_become_two_and_then_one() {
+        let burst = first(Situation::SignalBurst);
+        let steps = simpler(&burst, &Lost::default());
+        let second = steps.iter().find(|it| it.trial.situation == Situation::SecondSignal).unwrap();
+        assert_eq!(second.trial.signals.len(), 2);
+        let last = simpler(&second.trial, &Lost::default());
+        let one = last.iter().find(|it| it.trial.situation == Situation::SlowHandler).unwrap();
+        assert_eq!(one.trial.signals.len(), 1);
+    }
+
+    #[test]
+    fn the_least_of_what_needs_several_connections_is_found() {
+        for least in 1..=16 {
+            let mut trial = first(Situation::Load);
+            let fails = |trial: &Trial| {
+                trial.situation == Situation::Load && trial.load.connections >= least
+            };
+            while let Some(next) =
+                simpler(&trial, &Lost::default()).into_iter().find(|it| fails(&it.trial))
+            {
+                trial = next.trial;
+            }
+            assert_eq!((trial.load.connections, trial.load.pooled_clients), (least, 0));
+        }
+    }
+
+    /// Each step takes something away, so that the search for the least ends.
+    #[test]
+    fn whatever_is_accepted_there_is_an_end() {
+        for situation in Situation::ALL {
+            let mut trial = first(situation);
+            let mut steps = 0;
+            while let Some(next) = simpler(&trial, &of(Phase::Delivered)).pop() {
+                trial = next.trial;
+                steps += 1;
+                assert!(steps < 100, "{situation:?} {trial:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trial_without_connections_has_nothing_to_lose() {
+        assert_eq!(names(&first(Situation::Idle), &Lost::default()), Vec::<String>::new());
+    }
+}
