@@ -40,7 +40,16 @@ fn check(options: &[&str], target: &[&str]) -> (Value, i32) {
     for attempt in 1.. {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(TOOL)
-            .args(["--no-config", "--parallel", "8", "--format", "json", "--reports-dir"])
+            .args([
+                "--no-config",
+                "--shrink-budget",
+                "0s",
+                "--parallel",
+                "8",
+                "--format",
+                "json",
+                "--reports-dir",
+            ])
             .arg(folder.path())
             .args(options)
             .arg("--")

@@ -303,6 +303,7 @@ fn inconclusive() -> RunReport {
 }
 
 const PLAIN: View<'_> = View {
+    entries: false,
     style: Style { colour: false, unicode: true },
     width: 120,
     detail: Detail::Normal,

@@ -189,6 +189,7 @@ impl Publication {
         let report_path = self.report.as_deref().map(shown);
         let histories = self.folder.as_deref().map(shown);
         let view = View {
+            entries: is_ci(),
             style: style(self.color),
             width: 80,
             detail: match self.verbosity {
@@ -199,7 +200,7 @@ impl Publication {
             report: report_path.as_deref(),
             histories: histories.as_deref(),
         };
-        let shows_histories = |format: Format| format == Format::Html;
+        let shows_histories = |format: Format| matches!(format, Format::Html | Format::Issue);
         let needs_histories = self
             .files
             .0
@@ -242,6 +243,11 @@ impl Drop for Opened {
         // first one made those of the others.
         while self.0.pop().is_some() {}
     }
+}
+
+/// Whether a CI server runs this program: what it writes beside its reports would be gone.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|it| !it.is_empty() && it != "false")
 }
 
 /// Writes to standard output; a reader that has gone away has seen enough.

@@ -12,6 +12,7 @@ use crate::model::reproduction::Reproduction;
 
 use super::config::parse_as;
 use super::error::UsageError;
+use super::publish::is_ci;
 use super::settings::Again;
 
 /// What stands at the top of a new file.
@@ -58,8 +59,7 @@ impl Book {
             return Err(UsageError::Config { path, line, message: wrong });
         }
         // In a job of a CI server nobody would see what was written, and it would be gone.
-        let is_ci = std::env::var_os("CI").is_some_and(|it| !it.is_empty() && it != "false");
-        let may_be_written = (is_there || again.may_be_made) && !is_ci;
+        let may_be_written = (is_there || again.may_be_made) && !is_ci();
         Ok(Some(Self { path, text, entries, may_be_written }))
     }
 
@@ -81,7 +81,9 @@ impl Book {
         for reproduction in found.iter_mut().filter(|it| it.rate.failed > 0) {
             let Some((entry, table)) = parsed(&reproduction.entry) else { continue };
             self.put(&mut document, entry, table);
-            reproduction.file = Some(self.path.display().to_string());
+            let here = std::env::current_dir().unwrap_or_default();
+            let shown = self.path.strip_prefix(&here).unwrap_or(&self.path);
+            reproduction.file = Some(shown.display().to_string());
             is_changed = true;
         }
         if is_changed { self.write(&document.to_string()) } else { Ok(()) }

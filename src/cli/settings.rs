@@ -329,8 +329,7 @@ impl Layers<'_> {
             deadline,
             refuse_within: self.refuse_within(),
             lame_duck,
-            jobs_stop_within: first(l.jobs_stop_within, e.jobs_stop_within, file.jobs_stop_within)
-                .unwrap_or(Duration::from_millis(500)),
+            jobs_stop_within: self.jobs_stop_within(),
             leaves_no: self.leaves_no(),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
                 .unwrap_or_default(),
@@ -361,6 +360,12 @@ impl Layers<'_> {
     fn refuse_within(&self) -> Duration {
         let (line, env) = (self.line.expect.refuse_within, self.env.expect.refuse_within);
         first(line, env, self.file.refuse_within).unwrap_or(Duration::from_millis(500))
+    }
+
+    fn jobs_stop_within(&self) -> Duration {
+        let (line, env) = (&self.line.expect, &self.env.expect);
+        first(line.jobs_stop_within, env.jobs_stop_within, self.file.jobs_stop_within)
+            .unwrap_or(Duration::from_millis(500))
     }
 
     fn ready_timeout(&self) -> Duration {

@@ -180,9 +180,13 @@ impl Regression {
     }
 
     /// Whether both are the same thing to a reader of the file: the invariant, the situation, the
-    /// signal and the kind of moment.
+    /// signal and the kind of moment, or the system call.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let key = |it: &Self| (it.invariant.clone(), it.situation, it.signal, it.moment.name());
+        let moment = |it: &Self| match it.moment {
+            point @ Moment::AtSyscall { .. } => point.to_string(),
+            moment => moment.name().to_owned(),
+        };
+        let key = |it: &Self| (it.invariant.clone(), it.situation, it.signal, moment(it));
         key(self) == key(other)
     }
 

@@ -11,6 +11,7 @@ use crate::model::phase::Phase;
 use crate::model::plan::{
     Arrivals, Hold, JobLandmark, Landmark, Moment, SignalTo, Situation, Trial,
 };
+use crate::model::syscall::PointManner;
 
 /// A simpler trial, and what was taken away.
 #[derive(Clone, Debug, PartialEq)]
@@ -237,6 +238,14 @@ fn surroundings(trial: &Trial) -> Vec<Simpler> {
         without("not as PID 1", &|trial| trial.as_pid_1 = false);
     }
     without("no pooled clients", &|trial| trial.load.pooled_clients = 0);
+    if let Some(Moment::AtSyscall { point, manner: PointManner::Held | PointManner::Extra }) =
+        trial.signals.first().map(|first| first.moment)
+    {
+        let moment = Moment::AtSyscall { point, manner: PointManner::Plain };
+        without("nothing else at the call", &|trial| {
+            trial.signals.iter_mut().take(1).for_each(|first| first.moment = moment);
+        });
+    }
     if trial.situation == Situation::Load {
         without("all connections kept", &|trial| trial.load.keep_alive_percent = 100);
     }

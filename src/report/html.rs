@@ -5,12 +5,13 @@ use askama::Template;
 
 use crate::invariants;
 use crate::model::history::History;
-use crate::model::run::{InvariantReport, RunReport, TrialReport};
+use crate::model::run::{Evidence, InvariantReport, RunReport, TrialReport};
 use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_up, time};
 use super::phrases::{self, command, failed, figures, mark, others, sent, sentence, unreached};
+use super::reproduced::{self, Best, best, history, smallest};
 use super::text::clean;
 
 mod figure;
@@ -59,6 +60,11 @@ struct Failure {
     more: Option<String>,
     texts: Option<Texts>,
     shown: String,
+    /// How it was found, and how often it was seen again.
+    found: Option<String>,
+    again: Option<String>,
+    /// What the regressions file says of it.
+    entry: Option<String>,
     timeline: Option<Timeline>,
     history: Option<String>,
 }
@@ -130,13 +136,11 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
 
 /// The trials whose histories a page wants: the smallest of each violated invariant.
 pub fn wanted(report: &RunReport) -> Vec<&TrialReport> {
-    let mut numbers: Vec<u32> = failed(report)
-        .into_iter()
-        .filter_map(|invariant| Some(invariant.evidence.first()?.trial))
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    report.trials.iter().filter(|trial| numbers.contains(&trial.number)).collect()
+    let all = failed(report).into_iter().filter_map(|invariant| best(report, invariant)?.trial);
+    let mut trials: Vec<&TrialReport> = all.collect();
+    trials.sort_unstable_by_key(|trial| trial.number);
+    trials.dedup_by_key(|trial| trial.number);
+    trials
 }
 
 /// The class that colours a verdict; the words beside it say the same.
@@ -189,16 +193,19 @@ fn failures(report: &RunReport, histories: &[History]) -> Vec<Failure> {
 }
 
 fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History]) -> Failure {
-    let smallest = invariant.evidence.first();
-    let trial = smallest
-        .and_then(|evidence| report.trials.iter().find(|trial| trial.number == evidence.trial));
+    let best = best(report, invariant);
+    let trial = best.and_then(|best| best.trial);
+    let found = best.and_then(|best| best.found);
+    let shrunk = found.and_then(|it| it.evidence.as_ref()).map(|it| clean(&it.message));
+    let message =
+        |evidence: &Evidence| format!("trial {}: {}", evidence.trial, clean(&evidence.message));
     let told = invariant.evidence.iter().take(TOLD);
     Failure {
         id: clean(&invariant.id),
         mood: mood_of(invariant.verdict, invariant.level),
         word: mark(invariant),
         figures: figures(invariant),
-        messages: told.map(|e| format!("trial {}: {}", e.trial, clean(&e.message))).collect(),
+        messages: shrunk.into_iter().chain(told.map(message)).collect(),
         more: others(invariant, TOLD),
         texts: invariants::find(&invariant.id).map(|i| Texts {
             fails_when: i.fails_when,
@@ -207,8 +214,14 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
             fix: i.fix,
             source: i.source,
         }),
-        shown: trial.map_or_else(String::new, shown_in),
-        timeline: smallest.and_then(|evidence| {
+        shown: match found {
+            Some(found) => smallest(found),
+            None => trial.map_or_else(String::new, shown_in),
+        },
+        found: reproduced::of(report, invariant).map(history),
+        again: found.and_then(|found| found.again.clone()),
+        entry: found.map(|found| found.entry.clone()),
+        timeline: best.and_then(|Best { evidence, .. }| {
             let of_trial = |history: &&History| history.header().trial.number == evidence.trial;
             timeline::timeline(histories.iter().find(of_trial)?, &evidence.events)
         }),

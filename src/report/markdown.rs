@@ -1,10 +1,12 @@
 //! The report as Markdown: for a job's summary, a comment or an issue.
 
+use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, RunReport};
 
 use super::numbers::time;
 use super::phrases::{self, command, failed, figures, mark, others, sentence};
-use super::text::clean;
+use super::reproduced::{self, history, smallest};
+use super::text::{clean, fenced};
 
 /// Violations that are told of an invariant.
 const TOLD: usize = 3;
@@ -17,7 +19,7 @@ pub fn render(report: &RunReport) -> String {
         text.push_str(&format!("\n> {}\n", escaped(&note)));
     }
     for invariant in failed(report) {
-        text.push_str(&failure(invariant));
+        text.push_str(&failure(report, invariant));
     }
     text.push_str(&table(report));
     text.push_str(&format!(
@@ -37,9 +39,11 @@ fn facts(report: &RunReport) -> String {
     format!("{}\n", facts.join(" · "))
 }
 
-fn failure(invariant: &InvariantReport) -> String {
+fn failure(report: &RunReport, invariant: &InvariantReport) -> String {
     let (id, what) = (&invariant.id, escaped(&figures(invariant)));
     let mut text = format!("\n### {} {id}\n\n{what}\n\n", mark(invariant));
+    let found = reproduced::of(report, invariant);
+    text.push_str(&found.map_or_else(String::new, reproduction));
     for evidence in invariant.evidence.iter().take(TOLD) {
         text.push_str(&format!("- trial {}: {}\n", evidence.trial, escaped(&evidence.message)));
     }
@@ -47,6 +51,22 @@ fn failure(invariant: &InvariantReport) -> String {
         text.push_str(&format!("- {others}\n"));
     }
     text.push_str(&format!("\n`shutdown-check explain {id}`\n"));
+    text
+}
+
+/// The least that still fails, and how to see it again.
+fn reproduction(found: &Reproduction) -> String {
+    let mut text = format!("{}  \n{}\n\n", escaped(&smallest(found)), escaped(&history(found)));
+    if let Some(evidence) = &found.evidence {
+        text.push_str(&format!("> {}\n\n", escaped(&evidence.message)));
+    }
+    if let Some(again) = &found.again {
+        text.push_str(&format!("`{}`\n\n", clean(again).replace('`', "'")));
+    }
+    if found.file.is_none() && found.rate.failed > 0 {
+        text.push_str("<details><summary>Entry for shutdown-check.regressions.toml</summary>\n\n");
+        text.push_str(&format!("{}\n</details>\n\n", fenced("toml", &found.entry)));
+    }
     text
 }
 

@@ -14,6 +14,7 @@ pub mod badge;
 pub mod catalogue;
 pub mod github;
 pub mod html;
+pub mod issue;
 pub mod json;
 pub mod junit;
 pub mod markdown;
@@ -28,6 +29,7 @@ pub mod write;
 
 mod numbers;
 mod phrases;
+mod reproduced;
 pub(crate) mod text;
 
 pub use phrases::quoted;
@@ -52,11 +54,13 @@ pub enum Format {
     Badge,
     /// For people: a page with the timelines of what failed.
     Html,
+    /// For an issue tracker: the gravest failure, and how to see it again.
+    Issue,
 }
 
 impl Format {
     /// Every format, in the order in which they are listed to users.
-    pub const ALL: [Format; 8] = [
+    pub const ALL: [Format; 9] = [
         Format::Json,
         Format::Text,
         Format::Junit,
@@ -65,6 +69,7 @@ impl Format {
         Format::Sarif,
         Format::Badge,
         Format::Html,
+        Format::Issue,
     ];
 
     /// Its name on the command line.
@@ -78,6 +83,7 @@ impl Format {
             Format::Sarif => "sarif",
             Format::Badge => "badge",
             Format::Html => "html",
+            Format::Issue => "issue",
         }
     }
 
@@ -87,7 +93,7 @@ impl Format {
     }
 
     /// The report in this format. `view` matters to text only, and `histories`, those of the trials
-    /// that [`html::wanted`] names, to the page.
+    /// that [`html::wanted`] names, to the page and the issue.
     pub fn render(
         self,
         report: &RunReport,
@@ -103,6 +109,7 @@ impl Format {
             Format::Sarif => sarif::render(report),
             Format::Badge => badge::render(report),
             Format::Html => html::render(report, histories),
+            Format::Issue => issue::render(report, histories),
         }
     }
 }
@@ -181,7 +188,7 @@ mod tests {
         let error = "yaml=x".parse::<Output>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"yaml\" is no format: use json, text, junit, markdown, github, sarif, badge or html"
+            "\"yaml\" is no format: use json, text, junit, markdown, github, sarif, badge, html or issue"
         );
         for text in ["json", "json=", ""] {
             assert!(text.parse::<Output>().unwrap_err().to_string().contains("FORMAT=PATH"));

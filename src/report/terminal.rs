@@ -9,6 +9,7 @@ use crate::model::verdict::{Profile, VerdictName};
 
 use super::numbers::{counted, grouped, time};
 use super::phrases::{self, command, sentence};
+use super::reproduced::known;
 use super::text::{ascii, clean, hanging};
 
 mod deep;
@@ -16,6 +17,8 @@ mod details;
 mod failures;
 mod rows;
 mod timeline;
+
+pub(super) use timeline::draw as drawn;
 
 /// Lines are never longer than this, whatever the width of the terminal.
 const WIDTH_MAX: usize = 80;
@@ -33,6 +36,8 @@ pub struct View<'a> {
     pub detail: Detail,
     /// Where the report was saved, when it was.
     pub report: Option<&'a str>,
+    /// Whether what could be kept is written out: where nobody could write it to a file.
+    pub entries: bool,
     /// The directory in which the histories were saved, when they were.
     pub histories: Option<&'a str>,
 }
@@ -142,6 +147,7 @@ impl Page<'_> {
             if is_worker { String::new() } else { self.labelled("requests", &self.requests()) },
             self.labelled("trials", &trials.join(" · ")),
             self.deep(),
+            known(report).map(|known| self.labelled("known", &known)).unwrap_or_default(),
             "\n".into(),
         ]
         .concat()

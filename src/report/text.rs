@@ -93,6 +93,11 @@ pub(super) fn ascii(text: &str) -> String {
         .collect()
 }
 
+/// A block of Markdown that is shown as it is; nothing in it ends it early.
+pub(super) fn fenced(language: &str, text: &str) -> String {
+    format!("```{language}\n{}```\n", text.replace("```", "'''"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -17,6 +17,9 @@ use super::super::desk::{Desk, Kind, lock};
 use super::super::failure::{Failure, internal};
 use super::super::schedule::Schedule;
 
+/// Their numbers begin here, so that no trial of the run has the same.
+const FIRST_NUMBER: u32 = 80_001;
+
 /// Carries out trials beside those of the run, which they count for nothing in.
 pub(in crate::cli) struct Bench<'a> {
     desk: &'a Desk<'a>,
@@ -74,7 +77,7 @@ impl<'a> Bench<'a> {
             *most = took.max(*most);
         }
         let state = Mutex::new(State { longest, ..State::default() });
-        Self { desk, schedule, workers, run, number: AtomicU32::new(1), state }
+        Self { desk, schedule, workers, run, number: AtomicU32::new(FIRST_NUMBER), state }
     }
 
     /// How often a trial was tried.

@@ -45,7 +45,15 @@ pub fn try_once(
     let folder = tempfile::tempdir()?;
     let mut command = Command::new(program);
     command
-        .args(["--no-config", "--no-progress", "--format", "json", "--reports-dir"])
+        .args([
+            "--no-config",
+            "--shrink-budget",
+            "0s",
+            "--no-progress",
+            "--format",
+            "json",
+            "--reports-dir",
+        ])
         .arg(folder.path())
         .args(["--parallel", &parallel.to_string()])
         .args(line.words(&program.display().to_string(), rounds))

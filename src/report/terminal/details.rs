@@ -8,6 +8,7 @@ use crate::model::run::Distribution;
 
 use super::super::numbers::{counted, grouped, time};
 use super::super::phrases::unreached;
+use super::super::replay;
 use super::super::text::{cut, hanging};
 use super::Page;
 
@@ -15,6 +16,7 @@ impl Page<'_> {
     pub(super) fn details(&self) -> String {
         let parts = [
             ("reasons", self.reasons()),
+            ("known failures", self.known()),
             ("coverage", self.coverage()),
             ("search", self.search()),
             ("outcomes by phase at the signal", self.outcomes()),
@@ -26,6 +28,13 @@ impl Page<'_> {
             .filter(|(_, body)| !body.is_empty())
             .map(|(title, body)| format!("\n  {}\n{body}", self.paint(Ansi::new().bold(), title)))
             .collect()
+    }
+
+    fn known(&self) -> String {
+        match &self.report.replayed[..] {
+            [] => String::new(),
+            all => replay::text(all),
+        }
     }
 
     fn reasons(&self) -> String {

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style as Ansi};
 
-use crate::model::run::{Evidence, InvariantReport, TrialReport};
+use crate::model::reproduction::Reproduction;
+use crate::model::run::{InvariantReport, TrialReport};
 use crate::model::verdict::Severity;
 
 use super::super::numbers::{counted, grouped};
 use super::super::phrases::{counts_of, failed, others, sent};
+use super::super::reproduced::{self, Best, best, history, smallest};
 use super::super::text::{clean, hanging};
 use super::{Detail, Page, timeline};
 
@@ -20,7 +22,7 @@ impl Page<'_> {
     pub(super) fn failures(&self) -> String {
         let failed = failed(self.report);
         let told = failed.iter().enumerate().map(|(at, invariant)| {
-            match failed[..at].iter().find(|earlier| is_shown_alike(earlier, invariant)) {
+            match failed[..at].iter().find(|earlier| self.is_shown_alike(earlier, invariant)) {
                 Some(earlier) => self.same_failure(invariant, earlier),
                 None => self.failure(invariant),
             }
@@ -41,43 +43,89 @@ impl Page<'_> {
 
     fn failure(&self, invariant: &InvariantReport) -> String {
         let mut text = format!("\n{}", self.title(invariant));
-        let trial_of = |evidence: &Evidence| {
-            self.report.trials.iter().find(|trial| trial.number == evidence.trial)
-        };
-        let Some(smallest) = invariant.evidence.first() else { return text };
-        if let Some(trial) = trial_of(smallest) {
-            text.push_str(&hanging("  ", &shown_in(trial), self.width));
-            if let Some(drawn) = timeline::draw(trial, &smallest.events, self.width) {
-                text.push_str(&format!("\n{drawn}"));
-            }
-            text.push('\n');
+        let Some(best) = best(self.report, invariant) else { return text };
+        text.push_str(&self.shown(invariant, &best));
+        text.push_str(&self.messages(invariant, &best));
+        let explain = format!("shutdown-check explain {}", invariant.id);
+        text.push_str(&self.labelled("explain", &explain));
+        if let Some(history) = best.trial.and_then(|trial| trial.history.as_ref()) {
+            text.push_str(&self.labelled("history", &self.beside_the_report(history)));
         }
+        text.push_str(&best.found.map_or_else(String::new, |found| self.again(found)));
+        text
+    }
+
+    /// What happened there, and in the trials of the run.
+    fn messages(&self, invariant: &InvariantReport, best: &Best<'_>) -> String {
+        let mut text = hanging("  ", &best.evidence.message, self.width);
         let told = match self.view.detail {
             Detail::Verbose => invariant.evidence.len(),
             _ => TOLD,
         };
-        for (at, evidence) in invariant.evidence.iter().take(told).enumerate() {
-            let message = match at {
-                0 => evidence.message.clone(),
-                _ => format!("trial {}: {}", evidence.trial, evidence.message),
-            };
+        // What was run again is none of those that are counted.
+        let (skipped, told) = if best.found.is_some() { (0, told - 1) } else { (1, told) };
+        for evidence in invariant.evidence.iter().take(told).skip(skipped) {
+            let message = format!("trial {}: {}", evidence.trial, evidence.message);
             text.push_str(&hanging("  ", &message, self.width));
         }
         if let Some(others) = others(invariant, told) {
             text.push_str(&hanging("  ", &others, self.width));
         }
-        let explain = format!("shutdown-check explain {}", invariant.id);
-        text.push_str(&self.labelled("explain", &explain));
-        if let Some(history) = trial_of(smallest).and_then(|trial| trial.history.as_ref()) {
-            text.push_str(&self.labelled("history", &self.beside_the_report(history)));
-        }
         text
+    }
+
+    /// Which trial it is, how it was found, and its timeline.
+    fn shown(&self, invariant: &InvariantReport, best: &Best<'_>) -> String {
+        let mut text = String::new();
+        let Some(trial) = best.trial else { return text };
+        match best.found {
+            Some(found) => {
+                text.push_str(&hanging("  ", &smallest(found), self.width));
+                text.push_str(&hanging("  ", &history(found), self.width));
+            }
+            None => {
+                text.push_str(&hanging("  ", &shown_in(trial), self.width));
+                let again = reproduced::of(self.report, invariant).map(history);
+                text.extend(again.map(|again| hanging("  ", &again, self.width)));
+            }
+        }
+        if let Some(drawn) = timeline::draw(trial, &best.evidence.events, self.width) {
+            text.push_str(&format!("\n{drawn}"));
+        }
+        text.push('\n');
+        text
+    }
+
+    /// How to see it again, and where it is kept.
+    fn again(&self, found: &Reproduction) -> String {
+        let again = found.again.as_ref().map(|again| self.labelled("again", again));
+        let kept = match &found.file {
+            Some(file) => self.labelled("kept", file),
+            None if self.view.entries || self.view.detail == Detail::Verbose => {
+                let entry: String = found.entry.lines().map(|it| format!("    {it}\n")).collect();
+                let file = "in shutdown-check.regressions.toml this would be tried first:";
+                format!("{}{entry}", self.labelled("keep", file))
+            }
+            None => self.labelled("keep", "--regressions FILE writes it down, to be tried first"),
+        };
+        format!("{}{kept}", again.unwrap_or_default())
     }
 
     /// Reports name histories relative to themselves; people read paths from where they are.
     fn beside_the_report(&self, history: &str) -> String {
         let directory = self.view.report.and_then(|report| Path::new(report).parent());
         directory.unwrap_or(Path::new("")).join(history).display().to_string()
+    }
+
+    /// Whether the same violation of the same trial shows both best.
+    fn is_shown_alike(&self, one: &InvariantReport, other: &InvariantReport) -> bool {
+        match (best(self.report, one), best(self.report, other)) {
+            (Some(one), Some(other)) => {
+                let of = |best: &Best<'_>| (best.evidence.trial, best.evidence.message.clone());
+                of(&one) == of(&other)
+            }
+            _ => false,
+        }
     }
 
     fn title(&self, invariant: &InvariantReport) -> String {
@@ -102,14 +150,6 @@ impl Page<'_> {
                 None => format!("{line}\n"),
             })
             .collect()
-    }
-}
-
-/// Whether the same violation of the same trial shows both best.
-fn is_shown_alike(one: &InvariantReport, other: &InvariantReport) -> bool {
-    match (one.evidence.first(), other.evidence.first()) {
-        (Some(one), Some(other)) => (one.trial, &one.message) == (other.trial, &other.message),
-        _ => false,
     }
 }
 

@@ -49,7 +49,11 @@ struct Mark {
 }
 
 /// The events of a trial as a picture; `None` when there was no signal, or nothing to draw.
-pub(super) fn draw(trial: &TrialReport, events: &[Event], width: usize) -> Option<String> {
+pub(in crate::report) fn draw(
+    trial: &TrialReport,
+    events: &[Event],
+    width: usize,
+) -> Option<String> {
     let signal = trial.signals.first()?;
     let mut lanes = Vec::new();
     for event in events {

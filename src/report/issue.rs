@@ -1,0 +1,146 @@
+//! A failure for an issue tracker: what somebody needs who has neither the report nor this program.
+
+use crate::invariants;
+use crate::model::event::{EventKind, Request};
+use crate::model::history::History;
+use crate::model::phase::Phase;
+use crate::model::plan::Trial;
+use crate::model::run::{InvariantReport, RunReport};
+use crate::model::time::Nanos;
+
+use super::numbers::signed_time;
+use super::phrases::{command, failed, figures};
+use super::replay::{about, rate};
+use super::reproduced::{Best, best};
+use super::terminal::drawn;
+use super::text::{clean, fenced};
+
+/// Columns of the timeline.
+const WIDTH: usize = 78;
+
+/// The gravest failure, in Markdown. `histories` tell the state of the request at the signal.
+pub fn render(report: &RunReport, histories: &[History]) -> String {
+    let all = failed(report);
+    let Some(first) = all.first() else {
+        return format!("Nothing failed: {}.\n", super::phrases::sentence(report));
+    };
+    let Some(best) = best(report, first) else {
+        return format!("{}: {}.\n", clean(&first.id), figures(first));
+    };
+    let history = histories.iter().find(|it| Some(it.header().trial.number) == number(&best));
+    let mut text = heading(first, &best);
+    text.push_str(&facts(report, &best, history));
+    text.push_str(&what_happens(first, &best));
+    text.push_str(&again(report, &best));
+    let others: Vec<String> = all[1..].iter().map(|it| format!("`{}`", clean(&it.id))).collect();
+    if !others.is_empty() {
+        text.push_str(&format!("\nThe same run also shows: {}.\n", others.join(", ")));
+    }
+    text
+}
+
+fn number(best: &Best<'_>) -> Option<u32> {
+    best.trial.map(|trial| trial.number)
+}
+
+fn heading(invariant: &InvariantReport, best: &Best<'_>) -> String {
+    let about = invariants::find(&invariant.id).map_or(String::new(), |it| it.fails_when.into());
+    let shown = best.found.map_or_else(
+        || best.trial.map(|trial| trial.situation.name().to_owned()).unwrap_or_default(),
+        |found| about_short(&found.trial),
+    );
+    format!("### {} ({shown})\n\n{about}\n", clean(&invariant.id))
+}
+
+fn about_short(trial: &Trial) -> String {
+    let signal = trial.signals.first().map(|it| it.signal.to_string()).unwrap_or_default();
+    format!("{}, {signal}", trial.situation.name())
+}
+
+/// A table of what the failure depends on.
+fn facts(report: &RunReport, best: &Best<'_>, history: Option<&History>) -> String {
+    let environment = &report.environment;
+    let kernel = environment.kernel.as_deref().unwrap_or("unknown kernel");
+    let mut rows = vec![("target", format!("`{}`", clean(&command(report)).replace('`', "'")))];
+    rows.push(("tool", format!("{} {}", report.tool.name, report.tool.version)));
+    rows.push(("system", format!("{} {kernel}, {}", environment.os, environment.architecture)));
+    if let Some(found) = best.found {
+        rows.push(("trial", about(&found.trial)));
+        rows.push(("seen", rate(found.rate)));
+    } else if let Some(trial) = best.trial {
+        rows.push(("trial", format!("{} · {}", trial.situation.name(), trial.moment)));
+    }
+    rows.extend(history.and_then(|it| state(it, best)).map(|state| ("request", state)));
+    let lines = rows.iter().map(|(name, value)| format!("| {name} | {} |\n", bars(value)));
+    format!("\n| | |\n|---|---|\n{}", lines.collect::<String>())
+}
+
+fn bars(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+/// Where the first request of the evidence was at the signal, and when that came.
+fn state(history: &History, best: &Best<'_>) -> Option<String> {
+    let asked = best.evidence.events.iter().find_map(|event| match &event.kind {
+        EventKind::Request(request) => Some(request),
+        _ => None,
+    })?;
+    let signal = history.signal()?.bracket;
+    let phase = history.phase(asked, signal);
+    let since = last_step(asked, signal.before).map_or(String::new(), |(what, at)| {
+        let ms = signal.before.ms_from(at);
+        format!("; the signal came {} after {what}", signed_time(ms).trim_start_matches('+'))
+    });
+    Some(format!("{}{since}", meaning(phase)))
+}
+
+/// The last thing that its client did before the signal.
+fn last_step(request: &Request, signal: Nanos) -> Option<(&'static str, Nanos)> {
+    let steps = [
+        ("the first byte of the response", request.first_byte),
+        ("its last byte was sent", request.sent),
+        ("its head was sent", request.head_sent),
+    ];
+    let known = steps.into_iter().filter_map(|(what, at)| Some((what, at?)));
+    known.filter(|(_, at)| *at <= signal).max_by_key(|(_, at)| *at)
+}
+
+fn meaning(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Finished => "over at the signal",
+        Phase::Processing => "read by the server, and not completely answered",
+        Phase::Uploading => "its head read, its body still on the way",
+        Phase::PartialHead => "a part of its head read",
+        Phase::Delivered => "in the receive queue of an accepted connection, unread",
+        Phase::Queued => "sent on a connection in the accept queue",
+        Phase::ReusedLate => "sent after the signal on a kept connection",
+        Phase::ConnectedLate => "sent on a connection begun after the signal",
+        Phase::Ambiguous => "not to be ordered against the signal",
+    }
+}
+
+fn what_happens(invariant: &InvariantReport, best: &Best<'_>) -> String {
+    let mut text = format!("\n{}\n", clean(&best.evidence.message));
+    if let Some(drawn) = best.trial.and_then(|trial| drawn(trial, &best.evidence.events, WIDTH)) {
+        text.push_str(&format!("\n{}", fenced("", &drawn)));
+    }
+    if let Some(invariant) = invariants::find(&invariant.id) {
+        text.push_str(&format!("\nWhy it matters: {}\n\n", invariant.why));
+        text.push_str(&format!("Usual cause: {}\n", invariant.usual_cause));
+    }
+    text
+}
+
+/// How to see it again, with nothing but what stands here.
+fn again(report: &RunReport, best: &Best<'_>) -> String {
+    let target = command(report);
+    match best.found {
+        Some(found) => format!(
+            "\nTo see it again, save this as `shutdown-check.regressions.toml`:\n\n{}\nand run \
+             `shutdown-check replay --regressions shutdown-check.regressions.toml -- {}`.\n",
+            fenced("toml", &found.entry),
+            clean(&target),
+        ),
+        None => format!("\nTo see it again: `shutdown-check --seed {} -- {target}`\n", report.seed),
+    }
+}
