@@ -1,0 +1,145 @@
+//! From a failure to a reproduction: found, shrunk, written down, seen again, fixed, and taken out.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+const TOOL: &str = env!("CARGO_BIN_EXE_shutdown-check");
+const KNOWN: &str = "shutdown-check.regressions.toml";
+
+/// Runs the tool in a folder over one of the bundled servers; its exit code and what it printed.
+fn tool(folder: &Path, words: &[&str], fixture: &str) -> (i32, String) {
+    let output = Command::new(TOOL)
+        .current_dir(folder)
+        // A CI server's variable would keep the file from being written.
+        .env_remove("CI")
+        .args(words)
+        .args(["--no-progress", "--deadline", "4s", "--", TOOL, "fixture", fixture])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), format!("{text}{said}"))
+}
+
+/// One server is shrunk to one connection, and is still there until it is another server.
+fn goes_round(fixture: &str, situation: &str, invariant: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let words = ["--trials", "2", "--situation", situation, "--shrink-budget", "120s"];
+    let asked = ["--regressions", KNOWN, "--format", "json", "--seed", "7"];
+    let (code, report) = tool(here, &[&words[..], &asked[..]].concat(), fixture);
+    assert_eq!(code, 1, "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found = report["reproductions"].as_array().unwrap();
+    let found = found.iter().find(|it| it["invariant"] == invariant).unwrap();
+    let rate = &found["rate"];
+    assert!(rate["failed"].as_u64().unwrap() >= 3, "{rate}");
+    assert!(found["trial"]["load"]["connections"].as_u64().unwrap() <= 1, "{found:#}");
+    // Trials of the shrinking are kept, and are none of the run.
+    let kept = found["shown"]["history"].as_str().unwrap();
+    assert!(here.join("reports/7").join(kept).is_file(), "{kept}");
+    let numbers = report["trials"].as_array().unwrap().iter().map(|it| it["number"].as_u64());
+    assert!(numbers.flatten().all(|number| number < 80_000));
+    let text = fs::read_to_string(here.join(KNOWN)).unwrap();
+    assert!(text.contains(&format!("invariant = \"{invariant}\"")), "{text}");
+
+    let (code, said) = tool(here, &["replay"], fixture);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("STILL FAILS") && said.contains(invariant), "{said}");
+    let (code, said) = tool(here, &["replay", "reports/7", "--retire"], fixture);
+    assert_eq!(code, 1, "{said}");
+    assert_eq!(fs::read_to_string(here.join(KNOWN)).unwrap(), text, "nothing is fixed");
+
+    let (code, said) = tool(here, &["replay", "--retire"], "correct");
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("FIXED") && !said.contains("STILL"), "{said}");
+    let text = fs::read_to_string(here.join(KNOWN)).unwrap();
+    assert!(!text.contains("[[regression]]"), "{text}");
+}
+
+#[test]
+fn a_request_that_is_dropped() {
+    goes_round("drops-in-flight", "slow-handler", "in-flight-requests-complete");
+}
+
+#[test]
+fn a_job_that_is_abandoned() {
+    goes_round("abandons-job", "load,job-running", "jobs-finish");
+}
+
+#[test]
+fn a_child_that_is_left() {
+    goes_round("leaves-daemon", "idle-keepalive", "nothing-is-left-behind");
+}
+
+/// What is known is tried before anything else, and counts.
+#[test]
+fn known_failures_are_tried_first_on_every_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let entry = "# Ours.\n[[regression]]\ninvariant = 'in-flight-requests-complete'\n\
+                 situation = 'slow-handler'\nmoment = 'reached'\nsignal = 'TERM'\nconnections = 1\n\
+                 seed = '1f'\nfound = '2026-11-22, 9 of 10 runs'\n";
+    fs::write(here.join(KNOWN), entry).unwrap();
+    let words = ["--trials", "1", "--situation", "idle", "--shrink-budget", "0s", "--seed", "7"];
+    let json = [&words[..], &["--format", "json"]].concat();
+    let (code, report) = tool(here, &json, "drops-in-flight");
+    assert_eq!(code, 1, "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["replayed"][0]["standing"], "still-fails", "{}", report["replayed"]);
+    let trials = report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 2, "the plan's, and the one that is known");
+    assert!(trials.iter().any(|it| it["situation"] == "slow-handler"));
+    assert_eq!(fs::read_to_string(here.join(KNOWN)).unwrap(), entry, "nothing was shrunk");
+
+    let (_, text) = tool(here, &words, "drops-in-flight");
+    assert!(text.contains("1 known failure: 1 still fails"), "{text}");
+    let (_, text) = tool(here, &words, "correct");
+    assert!(text.contains("1 known failure: 1 held") || text.contains("1 fixed"), "{text}");
+    let (code, text) = tool(here, &[&words[..], &["--no-regressions"]].concat(), "correct");
+    assert!(!text.contains("known"), "{code} {text}");
+}
+
+#[test]
+fn what_can_not_be_shown_is_neither_fixed_nor_failing() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let entry = "[[regression]]\ninvariant = 'jobs-finish'\nsituation = 'writes'\n\
+                 moment = '300 ms'\nsignal = 'TERM'\nconnections = 0\nseed = '1f'\n\
+                 found = '2026-11-22, 9 of 10 runs'\n";
+    fs::write(here.join(KNOWN), entry).unwrap();
+    let (code, said) = tool(here, &["replay"], "correct");
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("NOT SHOWN") && said.contains("--write"), "{said}");
+    let entry = entry.replace("writes", "slow-handler").replace("300 ms", "reached");
+    let entry = entry.replace("jobs-finish", "in-flight-requests-complete");
+    let rare = entry.replace("9 of 10", "1 of 100").replace("connections = 0", "connections = 1");
+    fs::write(here.join(KNOWN), rare).unwrap();
+    let (code, said) = tool(here, &["replay", "--trials", "2"], "correct");
+    assert_eq!(code, 3, "two runs show nothing of what comes once in a hundred: {said}");
+    assert!(said.contains("299 are needed"), "{said}");
+}
+
+#[test]
+fn a_file_of_known_failures_that_is_wrong_is_refused_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(KNOWN), "\n[[regression]]\ninvariant = 'x'\n").unwrap();
+    let (code, said) = tool(folder.path(), &["--trials", "1"], "correct");
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains(KNOWN) && said.contains("situation"), "{said}");
+}
+
+#[test]
+fn a_failure_is_a_text_for_an_issue_tracker() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--trials", "1", "--situation", "slow-handler", "--format", "issue"];
+    let (code, text) = tool(folder.path(), &words, "drops-in-flight");
+    assert_eq!(code, 1, "{text}");
+    for part in ["### in-flight-requests-complete", "| target |", "| request |", "[[regression]]"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!folder.path().join(KNOWN).exists(), "nobody has asked for a file");
+}
