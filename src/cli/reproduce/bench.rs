@@ -27,7 +27,7 @@ pub(in crate::cli) struct Bench<'a> {
     /// How many at a time.
     workers: usize,
     /// The trials of the run, which say what is excused.
-    run: Vec<TrialSummary>,
+    run: Mutex<Vec<TrialSummary>>,
     number: AtomicU32,
     state: Mutex<State>,
 }
@@ -77,6 +77,7 @@ impl<'a> Bench<'a> {
             *most = took.max(*most);
         }
         let state = Mutex::new(State { longest, ..State::default() });
+        let run = Mutex::new(run);
         Self { desk, schedule, workers, run, number: AtomicU32::new(FIRST_NUMBER), state }
     }
 
@@ -127,6 +128,20 @@ impl<'a> Bench<'a> {
         let state = lock(&self.state);
         let mut runs = runs_of(&state, trial).unwrap_or_default().iter();
         runs.find_map(|run| run.report().missed.clone())
+    }
+
+    /// Runs a trial so often that others can be compared with it.
+    ///
+    /// # Errors
+    /// When it is not run, and why.
+    pub(in crate::cli) fn compare_with(&self, trial: &Trial, times: usize) -> Result<(), Stop> {
+        for _ in 0..times.div_ceil(self.workers.max(1)) {
+            self.run_some(trial, self.workers, None)?;
+        }
+        let state = lock(&self.state);
+        let own = state.tried.iter().find(|tried| is_same(&tried.trial, trial));
+        lock(&self.run).extend(own.into_iter().flat_map(|tried| tried.alone.clone()));
+        Ok(())
     }
 
     /// Runs a trial as often as there is room for at the same time.
@@ -180,7 +195,7 @@ impl<'a> Bench<'a> {
         });
         let tried = &mut state.tried[at];
         tried.alone.extend(shown);
-        tried.shown = beside(&self.run, tried.alone.clone(), &self.desk.severities);
+        tried.shown = beside(&lock(&self.run), tried.alone.clone(), &self.desk.severities);
         Ok(())
     }
 
