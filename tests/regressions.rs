@@ -59,23 +59,25 @@ fn trial() -> impl Strategy<Value = Trial> {
         LoadShape { connections, arrivals, keep_alive_percent, pooled_clients }
     });
     let hold = prop::option::of(time().prop_map(|pause| Hold { pause }));
-    let rest = (any::<u64>(), select(&Situation::ALL[..]), any::<bool>(), any::<bool>());
+    let asks = prop::option::of("[A-Z]{3,7} /\\PC{0,12}");
+    let rest = (any::<u64>(), select(&Situation::ALL[..]), any::<bool>(), any::<bool>(), asks);
     let signals = prop::collection::vec((signal(), 1..4usize), 1..4).prop_map(|runs| {
         runs.into_iter().flat_map(|(one, times)| std::iter::repeat_n(one, times)).collect()
     });
-    (rest, load, hold, signals).prop_map(|((seed, situation, as_pid_1, restart), load, hold, s)| {
-        Trial {
+    (rest, load, hold, signals).prop_map(
+        |((seed, situation, as_pid_1, restart, asks), load, hold, s)| Trial {
             number: 7,
             seed,
             situation,
+            asks,
             load,
             hold,
             as_pid_1,
             aside: false,
             signals: s,
             restart,
-        }
-    })
+        },
+    )
 }
 
 fn found() -> Found {

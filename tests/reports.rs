@@ -55,6 +55,7 @@ fn trial(number: u32) -> Trial {
             keep_alive_percent: 50,
             pooled_clients: 1,
         },
+        asks: None,
         hold: None,
         as_pid_1: false,
         aside: false,

@@ -12,35 +12,34 @@ use super::settings::{Amount, Settings};
 /// As many trials of a plan show what kinds of them there will be.
 const FORESEEN_MAX: u32 = 400;
 
-/// The target, with what its rehearsal is to find out.
-pub(super) fn with_wishes(subject: Subject, settings: &Settings) -> Subject {
-    let (wants_lives, crowd) = (wants_lives(settings), wanted_crowd(settings, &subject));
+/// The target, with what its rehearsal is to find out for the trials of the plan, and for others.
+pub(super) fn with_wishes(subject: Subject, settings: &Settings, also: &[Trial]) -> Subject {
+    let trials = [&foreseen(settings), also].concat();
+    let wants_lives = wants_lives(&trials);
+    let crowd = wanted_crowd(settings, &trials, &subject);
     Subject { wants_lives, crowd, ..subject }
 }
 
 /// Whether signals will be aimed at the lives of single requests.
-fn wants_lives(settings: &Settings) -> bool {
+fn wants_lives(trials: &[Trial]) -> bool {
     let is_near = |trial: &Trial| {
         let moments = trial.signals.iter().map(|planned| planned.moment);
         moments
             .into_iter()
             .any(|moment| matches!(moment, Moment::Near(near) if !near.landmark.is_of_job()))
     };
-    foreseen(settings).iter().any(is_near)
+    trials.iter().any(is_near)
 }
 
 /// How many requests are to be in process together, where descriptors allow it: the target's own,
 /// and those of all trials side by side.
-fn wanted_crowd(settings: &Settings, subject: &Subject) -> u16 {
+fn wanted_crowd(settings: &Settings, trials: &[Trial], subject: &Subject) -> u16 {
     // Others use it.
     if subject.running.is_some() {
         return 0;
     }
-    let most = foreseen(settings)
-        .into_iter()
-        .filter(Trial::is_crowded)
-        .map(|trial| trial.load.connections)
-        .max();
+    let crowded = trials.iter().filter(|trial| trial.is_crowded());
+    let most = crowded.map(|trial| trial.load.connections).max();
     let (of_target, own) = descriptor_limits();
     let trials = (side_by_side(settings, &subject.target) + WAITING_MAX) as u64;
     let room = (of_target / 2).min((own / trials).saturating_sub(DESCRIPTORS_BESIDES));

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::invariants;
 use crate::judge::judge;
+use crate::model::history::History;
 use crate::model::plan::{Situation, Trial};
 use crate::model::reproduction::{Rate, Replayed, Standing};
 use crate::model::run::RunReport;
@@ -134,7 +135,7 @@ fn of_book(book: Option<&Book>) -> Result<Vec<Case>, Failure> {
 fn of_path(path: &Path, trial: Option<u32>) -> Result<(Vec<Case>, Option<Recorded>), Failure> {
     if path.extension().is_some_and(|extension| extension == "jsonl") {
         let history = store::read(path)?;
-        let trial = &history.header().trial;
+        let trial = &with_its_request(&history);
         let violated = judge(&history)
             .into_iter()
             .filter(|finding| finding.verdict.outcome() == VerdictName::Violated);
@@ -161,6 +162,21 @@ fn of_path(path: &Path, trial: Option<u32>) -> Result<(Vec<Case>, Option<Recorde
     })?;
     let command = report.target.command.clone();
     Ok((cases, Some(Recorded { report, command })))
+}
+
+/// The trial of a history, with the request that it asked for, where that was one: which of them suits
+/// a situation is known better by what was done than by another rehearsal.
+fn with_its_request(history: &History) -> Trial {
+    let trial = history.header().trial.clone();
+    let mut templates: Vec<u16> = history.requests().map(|(_, it)| it.template).collect();
+    templates.sort_unstable();
+    templates.dedup();
+    let named = match templates[..] {
+        [one] if !trial.situation.is_load() => history.contract().requests.get(usize::from(one)),
+        _ => None,
+    };
+    let asks = trial.asks.clone().or_else(|| named.map(|request| request.name.clone()));
+    Trial { asks, ..trial }
 }
 
 /// The shrunk failures of a report; where there are none, the smallest trial of each; or one trial.
@@ -274,7 +290,8 @@ fn run_all(
     interrupt: &Interrupt,
 ) -> Result<Vec<Replayed>, Failure> {
     let seed = settings.seed.unwrap_or_else(draw_seed);
-    let ready = Ready::new(settings, (seed, settings.outputs.folder(seed)), interrupt)?;
+    let trials: Vec<Trial> = cases.iter().map(|case| case.trial.clone()).collect();
+    let ready = Ready::new(settings, (seed, settings.outputs.folder(seed)), &trials, interrupt)?;
     let schedule = ready.schedule(interrupt)?;
     let desk = ready.desk(interrupt);
     let bench = Bench::new(&desk, &schedule, ready.workers, Vec::new());

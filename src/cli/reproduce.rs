@@ -94,8 +94,9 @@ impl Search<'_> {
     }
 
     fn begun_with(&self, base: &Trial) -> Chain {
+        let base = self.bench.exactly(base);
         let links = vec![Link { trial: base.clone(), step: None }];
-        let (first, stopped) = self.measured(base, 0, self.until);
+        let (first, stopped) = self.measured(&base, 0, self.until);
         self.shrunk(Chain { first, links, stopped })
     }
 
@@ -151,10 +152,12 @@ impl Search<'_> {
         let Some(last) = chain.links.last() else { return Ok(None) };
         let lost = Lost {
             phases: self.bench.lost_phases(&last.trial, self.invariant),
+            request: self.bench.lost_request(&last.trial, self.invariant),
             jobs: self.invariant.contains("job"),
             restart: ["restarts-at-once", "acknowledged-writes-survive"].contains(&self.invariant),
         };
-        for candidate in simpler(&last.trial, &lost) {
+        for mut candidate in simpler(&last.trial, &lost) {
+            candidate.trial = self.bench.exactly(&candidate.trial);
             let is_kept = |rate| chain.first.is_kept_by(rate);
             loop {
                 let rate = self.bench.rate(&candidate.trial, self.invariant, 0);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::model::address::ServerAddress;
-use crate::model::plan::Situation;
+use crate::model::plan::{Situation, Trial};
 use crate::model::run::RunReport;
 use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
@@ -61,10 +61,11 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let mut book = Book::open(&settings.again)?;
     let mut publication = Publication::open(&settings.outputs, &folder)?;
     publication.secrets = settings.secrets();
-    let ready = Ready::new(&settings, (seed, folder), interrupt)?;
+    let entries = book.as_ref().map(|book| &*book.entries).unwrap_or_default();
+    let also: Vec<Trial> = entries.iter().filter_map(|entry| entry.trial(0).ok()).collect();
+    let ready = Ready::new(&settings, (seed, folder), &also, interrupt)?;
     let schedule = ready.schedule(interrupt)?;
     let desk = ready.desk(interrupt);
-    let entries = book.as_ref().map(|book| &*book.entries).unwrap_or_default();
     let known = known::try_first(&desk, &schedule, ready.workers, entries);
     desk.carry_out_all(&schedule);
     let (summaries, retries, failure) = desk.results();
@@ -138,10 +139,12 @@ pub(super) struct Ready<'s> {
 }
 
 impl<'s> Ready<'s> {
-    /// Starts the target once, so that it is known what its trials are like.
+    /// Starts the target once, so that it is known what its trials are like: those of the plan, and
+    /// others.
     pub(super) fn new(
         settings: &'s Settings,
         (seed, folder): (u64, PathBuf),
+        also: &[Trial],
         interrupt: &Interrupt,
     ) -> Result<Self, Failure> {
         let (begun, started_at) = (Instant::now(), jiff::Timestamp::now());
@@ -149,7 +152,7 @@ impl<'s> Ready<'s> {
         adopt_orphans();
         keep_exit_statuses();
         let run_id = format!("{}-{seed:x}", std::process::id());
-        let subject = with_wishes(subject(settings, run_id)?, settings);
+        let subject = with_wishes(subject(settings, run_id)?, settings, also);
         let no_pid_1 = no_pid_1(settings, &subject)?;
         let progress = Progress::new(settings.outputs.progress, extent(settings.amount));
         make_room_for(subject.crowd, 1)?;
@@ -174,7 +177,8 @@ impl<'s> Ready<'s> {
     pub(super) fn schedule<'a>(&self, interrupt: &'a Interrupt) -> Result<Schedule<'a>, Failure> {
         let Rehearsed { subject, address } = &self.rehearsed;
         let points = self.deep.points.clone();
-        let options = PlanOptions { points, ..self.settings.plan_options(self.seed) };
+        let crowd = subject.crowd;
+        let options = PlanOptions { points, crowd, ..self.settings.plan_options(self.seed) };
         let schedule = Schedule::new(
             (options, extent(self.settings.amount), self.begun),
             occasion(subject, address.as_ref()),
@@ -183,7 +187,7 @@ impl<'s> Ready<'s> {
         )
         .without_pid_1(self.no_pid_1)
         .of_running(subject.running.is_some());
-        make_room_for(self.settings.connections, schedule.threads())?;
+        make_room_for(self.settings.connections.max(crowd), schedule.threads())?;
         Ok(schedule)
     }
 
@@ -216,6 +220,7 @@ fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
     Occasion {
         address: address.cloned(),
         requests: address.map(|address| subject.prepared(address)).unwrap_or_default(),
+        names: subject.contract.requests.iter().map(|it| it.name.clone()).collect(),
         parallelism: subject.parallelism,
         has_jobs: subject.has_jobs,
     }

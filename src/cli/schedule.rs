@@ -9,6 +9,7 @@ use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
 use crate::model::search::{SearchReport, Shown};
+use crate::model::secrets::hidden_text;
 use crate::model::signal::Signal;
 use crate::plan::search::Search;
 use crate::plan::{PlanOptions, plan};
@@ -50,6 +51,8 @@ pub struct Occasion {
     pub address: Option<ServerAddress>,
     /// What situations are made of.
     pub requests: Vec<PreparedRequest>,
+    /// How people name these.
+    pub names: Vec<String>,
     /// How many requests it works on at the same time, where that is few.
     pub parallelism: Option<u16>,
     /// Whether it has background jobs.
@@ -57,6 +60,12 @@ pub struct Occasion {
 }
 
 impl Occasion {
+    /// The request with this name, as it stands in a report.
+    fn named(&self, name: &str) -> Option<usize> {
+        let is_it = |known: &String| known == name || hidden_text(known) == name;
+        self.names.iter().position(is_it).filter(|at| *at < self.requests.len())
+    }
+
     /// Why there is none for a situation, as far as its jobs and its address decide.
     fn lacks(&self, situation: Situation) -> Result<(), &'static str> {
         if situation == Situation::JobRunning && !self.has_jobs {
@@ -312,12 +321,34 @@ impl<'a> Schedule<'a> {
         if let Some(Moment::AtSyscall { point, .. }) = trial.signals.first().map(|it| it.moment) {
             return cast_at_syscall(point.reach, requests);
         }
+        if let Some(name) = &trial.asks {
+            let gone = "the request that it asks for is asked for no more (--path)";
+            let at = self.occasion.named(name).ok_or(gone)?;
+            let alone = std::slice::from_ref(&requests[at]);
+            let parts = cast(trial.situation, landmark, alone, of_each)?;
+            return Ok(parts.into_iter().map(|part| Part { template: at, ..part }).collect());
+        }
         match cast(trial.situation, landmark, requests, of_each) {
             // Where each request is answered at once, one is caught in process.
             Err(_) if self.is_running && trial.situation.has_requests_in_process() => Err(no_hold),
             Err(_) if trial.situation.has_requests_in_process() && has_kernel => Ok(Vec::new()),
             parts => parts,
         }
+    }
+
+    /// The trial with the request named that it asks for, where that is one: which of them suits a
+    /// situation depends on how long they took in the rehearsal.
+    pub fn exactly(&self, trial: &Trial) -> Trial {
+        let moment = trial.signals.first().map(|first| first.moment);
+        let is_exact = trial.asks.is_some() || matches!(moment, Some(Moment::AtSyscall { .. }));
+        let parts = if is_exact { Vec::new() } else { self.parts(trial).unwrap_or_default() };
+        let mut templates: Vec<usize> = parts.iter().map(|part| part.template).collect();
+        templates.dedup();
+        let asks = match templates[..] {
+            [one] => self.occasion.names.get(one).cloned(),
+            _ => trial.asks.clone(),
+        };
+        Trial { asks, ..trial.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -349,6 +349,7 @@ impl Story {
             seed: 1,
             situation: self.situation,
             load,
+            asks: None,
             hold: None,
             as_pid_1: false,
             aside: false,

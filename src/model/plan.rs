@@ -33,6 +33,9 @@ pub struct Trial {
     pub situation: Situation,
     /// How much is asked of the target meanwhile.
     pub load: LoadShape,
+    /// The only request that is asked for, by its name; where absent, whichever suits the situation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<String>,
     /// Where the target is held still while the situation is set up: how long it stays so after
     /// the signal, or, without one, after the situation was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

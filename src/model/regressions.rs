@@ -43,12 +43,15 @@ pub struct Regression {
     /// The signals after it, such as "SIGTERM again +10 ms", or "19 x SIGTERM again +0.5 ms".
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub again: Vec<String>,
+    /// The only request that is asked for, such as "GET /orders"; where absent, what suits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
     /// How many connections, of each kind that the situation consists of.
     pub connections: u16,
     /// When a client of a load asks again, such as "5 ms after each answer", or "120 a second";
     /// at once where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requests: Option<String>,
+    pub pace: Option<String>,
     /// Of a hundred connections, how many are kept for the next request; all where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_alive: Option<u8>,
@@ -90,8 +93,8 @@ pub enum BadRegression {
     #[error("again = {0:?} is no signal: write it as 'SIGTERM again +10 ms'")]
     Again(String),
     /// When a client asks again.
-    #[error("requests = {0:?}: write '5 ms after each answer', or '120 a second'")]
-    Requests(String),
+    #[error("pace = {0:?}: write '5 ms after each answer', or '120 a second'")]
+    Pace(String),
     /// How long the target is held still.
     #[error("pause = {0:?} is no time: write it as '150 ms'")]
     Pause(String),
@@ -126,8 +129,9 @@ impl Regression {
                 .into_iter()
                 .map(|(times, text)| if times == 1 { text } else { format!("{times} x {text}") })
                 .collect(),
+            request: trial.asks.clone(),
             connections,
-            requests: match arrivals {
+            pace: match arrivals {
                 Arrivals::Closed { pause: Duration::ZERO } => None,
                 Arrivals::Closed { pause } => Some(format!("{} after each answer", exact(pause))),
                 Arrivals::Open { per_second } => Some(format!("{per_second} a second")),
@@ -153,9 +157,9 @@ impl Regression {
             let later = later(text, self.to).ok_or_else(|| BadRegression::Again(text.clone()))?;
             signals.extend(later);
         }
-        let arrivals = match self.requests.as_deref() {
+        let arrivals = match self.pace.as_deref() {
             None => Arrivals::Closed { pause: Duration::ZERO },
-            Some(text) => arrivals(text).ok_or_else(|| BadRegression::Requests(text.to_owned()))?,
+            Some(text) => arrivals(text).ok_or_else(|| BadRegression::Pace(text.to_owned()))?,
         };
         let hold = |text: &String| {
             let pause = duration(text).ok_or_else(|| BadRegression::Pause(text.clone()))?;
@@ -171,6 +175,7 @@ impl Regression {
                 keep_alive_percent: self.keep_alive.unwrap_or(100),
                 pooled_clients: self.pooled_clients,
             },
+            asks: self.request.clone(),
             hold: self.pause.as_ref().map(hold).transpose()?,
             as_pid_1: self.as_pid_1,
             aside: false,
@@ -321,7 +326,7 @@ mod tests {
         };
         assert!(wrong(|it| it.pause = Some("long".into())).contains("150 ms"));
         assert!(wrong(|it| it.again = vec!["TERM".into()]).contains("SIGTERM again +10 ms"));
-        assert!(wrong(|it| it.requests = Some("often".into())).contains("120 a second"));
+        assert!(wrong(|it| it.pace = Some("often".into())).contains("120 a second"));
     }
 
     #[test]

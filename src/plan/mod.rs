@@ -247,6 +247,7 @@ fn visited(
         seed: draw(options.seed, Purpose::Trial, number.into(), 0) >> 11,
         situation,
         load: load(options, situation, (number, visit)),
+        asks: None,
         hold,
         restart: signals.is_some() && is_restarted,
         as_pid_1: options.as_pid_1 || is_pid_1,

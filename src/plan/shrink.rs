@@ -30,6 +30,8 @@ const FEW: u16 = 3;
 pub struct Lost {
     /// The phases in which requests were lost.
     pub phases: Vec<Phase>,
+    /// The name of a request that was lost.
+    pub request: Option<String>,
     /// Whether it is about jobs.
     pub jobs: bool,
     /// Whether it is about what a second start finds.
@@ -68,11 +70,18 @@ fn situations(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
         seen.push(*kind);
         is_new && weight(kind.0) < weight(from)
     });
-    let mut steps: Vec<_> = kinds.iter().map(|kind| in_situation(trial, *kind, 1)).collect();
-    // It may take several of them at once.
+    let asks = trial.asks.as_ref().or(lost.request.as_ref());
+    let with = |few| kinds.iter().map(move |kind| in_situation(trial, *kind, (few, asks)));
+    let mut steps: Vec<_> = with(1).collect();
+    // What was lost may not suit the situation, and it may take several connections at once.
+    if asks.is_some() && trial.asks.is_none() {
+        steps.extend(kinds.iter().map(|kind| in_situation(trial, *kind, (1, None))));
+    }
     if from.is_load() {
-        let few = suspected.iter().filter(|kind| kind.0 != Situation::OneRequest);
-        steps.extend(few.map(|kind| in_situation(trial, *kind, FEW)));
+        let is_suspect =
+            |step: &Simpler| suspected.iter().any(|kind| kind.0 == step.trial.situation);
+        let is_several = |step: &Simpler| step.trial.load.connections > 1;
+        steps.extend(with(FEW).filter(|step| is_suspect(step) && is_several(step)));
     }
     steps.iter_mut().for_each(|step| step.trial.restart &= lost.restart);
     steps
@@ -146,9 +155,14 @@ fn weight(situation: Situation) -> u8 {
 }
 
 /// The trial with another situation, and what goes with that: a load's shape, a pause, signals.
-fn in_situation(trial: &Trial, (to, moment): (Situation, Moment), few: u16) -> Simpler {
+fn in_situation(
+    trial: &Trial,
+    (to, moment): (Situation, Moment),
+    (few, asks): (u16, Option<&String>),
+) -> Simpler {
     let mut simpler = trial.clone();
     simpler.situation = to;
+    simpler.asks = asks.filter(|_| to.needs_connections()).cloned();
     let load = &mut simpler.load;
     if trial.situation.is_load() {
         load.arrivals = Arrivals::Closed { pause: Duration::ZERO };
@@ -179,6 +193,9 @@ fn in_situation(trial: &Trial, (to, moment): (Situation, Moment), few: u16) -> S
     }
     if simpler.load.connections > 1 {
         step.push_str(&format!(" of {}", simpler.load.connections));
+    }
+    if let Some(asks) = simpler.asks.as_ref().filter(|_| simpler.asks != trial.asks) {
+        step.push_str(&format!(" with {asks} alone"));
     }
     Simpler { trial: simpler, step }
 }

@@ -156,6 +156,7 @@ mod tests {
                 keep_alive_percent: 50,
                 pooled_clients: 2,
             },
+            asks: None,
             hold: None,
             as_pid_1: false,
             aside: false,

@@ -35,6 +35,7 @@ pub fn about(trial: &Trial) -> String {
         let connections = u64::from(trial.load.connections);
         facts.push(counted(connections, "connection", "connections"));
     }
+    facts.extend(trial.asks.as_deref().map(clean));
     facts.extend(trial.as_pid_1.then(|| "as PID 1".to_owned()));
     facts.extend(trial.restart.then(|| "started again".to_owned()));
     facts.join(" · ")

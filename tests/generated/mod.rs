@@ -599,6 +599,7 @@ impl Case {
             seed: 1,
             situation: if self.starting { Situation::Startup } else { Situation::Load },
             load,
+            asks: None,
             hold: None,
             as_pid_1: false,
             aside: false,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::load::cast::Part;
+use crate::model::event::EventKind;
 use crate::model::phase::Phase;
 use crate::model::plan::{Situation, Trial};
 use crate::model::reproduction::Rate;
@@ -116,6 +117,22 @@ impl<'a> Bench<'a> {
         let mut runs = runs_of(&state, trial).unwrap_or_default().iter();
         let failed = runs.find(|run| run.says(invariant) == Said::Failed);
         failed.map(TrialSummary::lost_phases).unwrap_or_default()
+    }
+
+    /// The trial with the one request named that it asks for.
+    pub(in crate::cli) fn exactly(&self, trial: &Trial) -> Trial {
+        self.schedule.exactly(trial)
+    }
+
+    /// The name of a request that a trial lost.
+    pub(in crate::cli) fn lost_request(&self, trial: &Trial, invariant: &str) -> Option<String> {
+        let (_, evidence) = self.failing(trial, invariant)?;
+        let template = evidence.events.iter().find_map(|event| match &event.kind {
+            EventKind::Request(request) => Some(request.template),
+            _ => None,
+        })?;
+        let requests = &self.desk.subject.contract.requests;
+        requests.get(usize::from(template)).map(|request| request.name.clone())
     }
 
     /// What the target, or this machine, lacks for a trial.
