@@ -58,6 +58,20 @@ fn send_by_pidfd(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Sends a signal to the first thread of a process (tgkill(2)).
+///
+/// # Errors
+/// ESRCH when it has ended, EPERM when it may not be signalled.
+#[cfg(target_os = "linux")]
+pub(crate) fn signal_first_thread(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = pid as libc::pid_t;
+    // SAFETY: the call takes three integers.
+    match unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, signal.number()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lets a task wait until a descriptor can be read, as a pidfd can when its process has ended.
 ///
 /// # Errors

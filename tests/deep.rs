@@ -160,3 +160,42 @@ fn a_target_goes_on_when_the_harness_is_killed_in_the_middle() {
     kill(Pid::from_raw(target.id() as i32), Signal::SIGTERM).unwrap();
     assert_eq!(target.wait().unwrap().code(), Some(0));
 }
+
+/// Signals reach a target that is followed, also real-time ones, and those that stop it and let it
+/// go on.
+#[test]
+fn a_target_that_is_followed_gets_its_signals() {
+    if !may_trace() {
+        return;
+    }
+    let script = "trap 'echo got it' 40; echo ready; while :; do sleep 0.02; done";
+    let mut target =
+        Command::new("/bin/bash").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(target.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let watch = Watch {
+        server: "127.0.0.1:1".parse().unwrap(),
+        reach: Reach::Fresh,
+        kept: None,
+        asked: Box::new(|| None),
+        stop_at: None,
+        stay: Duration::ZERO,
+        limit: LIMIT,
+    };
+    let family = Family::new(target.id(), "none".into(), None);
+    let (tracer, mut told) = Tracer::start(family, watch).unwrap();
+    assert!(matches!(told.blocking_recv(), Some(News::Armed)));
+    let send = |number: i32| {
+        let words = [format!("-{number}"), target.id().to_string()];
+        assert!(Command::new("/bin/kill").args(words).status().unwrap().success());
+    };
+    send(Signal::SIGSTOP as i32);
+    send(Signal::SIGCONT as i32);
+    send(40);
+    assert_eq!(lines.next().unwrap().unwrap(), "got it");
+    drop(tracer);
+    send(40);
+    assert_eq!(lines.next().unwrap().unwrap(), "got it");
+    target.kill().unwrap();
+    target.wait().unwrap();
+}

@@ -52,6 +52,12 @@ pub fn handles(pid: u32, signal: Signal) -> bool {
         .is_some_and(|status| taken.contains(&disposition(&process, pid, &status, signal)))
 }
 
+/// Whether the first thread of a process takes the signal: the kernel prefers it then.
+pub fn first_thread_takes(pid: u32, signal: Signal) -> bool {
+    let process = Path::new("/proc").join(format!("{pid}"));
+    Status::read(&process, signal).is_some_and(|it| !it.has_ended && !it.is_blocked)
+}
+
 /// Shells and posix_spawn(3) block all signals for as long as they start a program: what seems to
 /// be blocked is looked at again before it is believed.
 const SECOND_LOOKS: u32 = 5;

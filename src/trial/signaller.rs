@@ -13,6 +13,7 @@ use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, Snapshot, SocketSeen};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
+use crate::observe::dispositions::first_thread_takes;
 use crate::observe::exact::{AWAKE, sleep_until, spin_until, wake_exactly};
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
@@ -53,6 +54,11 @@ pub enum Recipient {
         pid: u32,
         /// Its handle.
         handle: OwnedFd,
+    },
+    /// The first thread of a process.
+    FirstThread {
+        /// The process's number.
+        pid: u32,
     },
     /// Every process of a group.
     Group {
@@ -327,14 +333,29 @@ impl Recipient {
     /// The number of the process, or of the group's leader.
     pub fn number(&self) -> u32 {
         match self {
-            Recipient::Process { pid, .. } => *pid,
+            Recipient::Process { pid, .. } | Recipient::FirstThread { pid } => *pid,
             Recipient::Group { group } => *group,
+        }
+    }
+
+    /// The same, but that the signal is the first thread's alone, unless that blocks it.
+    ///
+    /// The kernel prefers the first thread, but one that is traced and stands still it passes over,
+    /// and one that goes on may take a signal that was meant for another. Runtimes rely on the first
+    /// one being met.
+    pub fn as_without_tracing(self, signal: Signal) -> Self {
+        match self {
+            Recipient::Process { pid, .. } if first_thread_takes(pid, signal) => {
+                Recipient::FirstThread { pid }
+            }
+            other => other,
         }
     }
 
     fn send(&self, signal: Signal) -> std::io::Result<()> {
         match self {
             Recipient::Process { handle, .. } => sys::pidfd_send_signal(handle, signal),
+            Recipient::FirstThread { pid } => sys::signal_first_thread(*pid, signal),
             Recipient::Group { group } => {
                 let signal = nix::sys::signal::Signal::try_from(signal.number())?;
                 let group = nix::unistd::Pid::from_raw(*group as i32);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::plan::{PlannedSignal, SignalTo};
+use crate::model::plan::{Moment, PlannedSignal, SignalTo};
 use crate::model::time::Nanos;
 use crate::target::launch::{Followed, Launched};
 use crate::target::tree::process_id;
@@ -31,6 +31,10 @@ impl Course<'_> {
     ) -> Result<Ordered, TrialError> {
         let to = recipient(planned.to, &self.started.launched, &self.followed)
             .map_err(harness("take hold of the process to signal"))?;
+        let to = match planned.moment {
+            Moment::AtSyscall { .. } => to.as_without_tracing(planned.signal),
+            _ => to,
+        };
         let parts = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
         let connections = self.trial.load.connections.max(parts);
         let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
