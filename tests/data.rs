@@ -40,7 +40,18 @@ fn check_database(name: &str, trials: &str) -> Value {
         &name,
     ];
     let user = User::new();
-    let usual = ["--seed", "7", "-j", "4", "--no-config", "--no-progress", "--reports-dir", "r"];
+    let usual = [
+        "--seed",
+        "7",
+        "-j",
+        "4",
+        "--no-config",
+        "--no-progress",
+        "--shrink-budget",
+        "0s",
+        "--reports-dir",
+        "r",
+    ];
     let line = [&usual[..], &["--trials", trials], &options, &WRITES, &["--"], &own].concat();
     let ended = user.run(&line);
     let report = serde_json::from_str(&ended.stdout);

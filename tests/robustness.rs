@@ -361,7 +361,16 @@ fn most_at_once((shell, first): (&str, &str), options: &[&str]) -> i32 {
         fixed_port()
     );
     let usual = ["--situation", "idle", "--path", "/", "--trials", "12"];
-    let words = ["--seed", "1", "--no-config", "--no-progress", "--reports-dir", "r"];
+    let words = [
+        "--seed",
+        "1",
+        "--no-config",
+        "--no-progress",
+        "--shrink-budget",
+        "0s",
+        "--reports-dir",
+        "r",
+    ];
     let target = ["--", shell, "-c", &script, BIN];
     let ended = user.run(&[&words[..], &usual, options, &target].concat());
     assert!([0, 3].contains(&ended.code()), "{ended:?}");

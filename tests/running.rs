@@ -41,7 +41,8 @@ impl Drop for Server {
     }
 }
 
-const USUAL: [&str; 6] = ["--no-config", "--no-progress", "--seed", "1", "--reports-dir", "r"];
+const USUAL: [&str; 8] =
+    ["--shrink-budget", "0s", "--no-config", "--no-progress", "--seed", "1", "--reports-dir", "r"];
 
 fn try_process(pid: u32, options: &[&str]) -> Ended {
     let pid = pid.to_string();

@@ -16,8 +16,18 @@ fn a_target_for_the_other_tests() {
     harness::roles::play();
 }
 
-const USUAL: [&str; 8] =
-    ["--no-config", "--no-progress", "--seed", "1", "--reports-dir", "r", "--format", "json"];
+const USUAL: [&str; 10] = [
+    "--no-config",
+    "--no-progress",
+    "--shrink-budget",
+    "0s",
+    "--seed",
+    "1",
+    "--reports-dir",
+    "r",
+    "--format",
+    "json",
+];
 
 fn run(user: &User, options: &[&str], fixture: &str) -> (Ended, Value) {
     let target = ["--", BIN, "fixture", fixture];

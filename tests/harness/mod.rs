@@ -145,7 +145,18 @@ pub(crate) fn words<'w>(
     options: &[&'w str],
     target: &[&'w str],
 ) -> Vec<&'w str> {
-    let usual = ["--seed", "1", "-j", "1", "--no-config", "--no-progress", "--reports-dir", "r"];
+    let usual = [
+        "--seed",
+        "1",
+        "-j",
+        "1",
+        "--no-config",
+        "--no-progress",
+        "--shrink-budget",
+        "0s",
+        "--reports-dir",
+        "r",
+    ];
     [amount, &usual[..], options, &["--"][..], target].concat()
 }
 
