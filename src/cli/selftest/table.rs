@@ -120,7 +120,7 @@ const FORCE_SLOW: &[&str] = &[
     "--situation",
     "load,slow-handler,idle,stalled-sender,second-signal",
 ];
-/// Hundreds of requests in process, in the third of its visits.
+/// Hundreds of requests in process, in the second of its visits.
 const CROWD: &[&str] =
     &["--deadline", "8s", "--situation", "slow-handler", "--connections", "256", "--trials", "3"];
 /// Many signals near the landmarks of a quick request.
