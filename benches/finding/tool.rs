@@ -15,8 +15,9 @@ use super::servers::{PROGRAM, Server};
 
 /// A quick page and one that takes its time; what is lost fails a run, whatever the phase. A run
 /// has one trial at a time, so that their order is what it seems.
-const USUAL: [&str; 16] = [
+const USUAL: [&str; 17] = [
     "--no-config",
+    "--no-regressions",
     "--shrink-budget",
     "0s",
     "--no-progress",

@@ -47,6 +47,7 @@ pub fn try_once(
     command
         .args([
             "--no-config",
+            "--no-regressions",
             "--shrink-budget",
             "0s",
             "--no-progress",
