@@ -113,6 +113,9 @@ impl Score {
         let open = missed.iter().find(|it| it.verdict != VerdictName::Satisfied);
         let open = open.filter(|_| !self.not_had.is_empty()).and_then(|it| it.reason.clone());
         let open = open.or_else(|| child::busy(report).map(str::to_owned));
+        // What was left undecided, and nothing else, accuses nobody and misses nothing.
+        let undecided_only = undecided.first().filter(|_| missed.is_empty());
+        let open = open.or_else(|| undecided_only.map(|id| format!("{id} was left undecided")));
         self.result = match open {
             Some(reason) if accused.is_empty() && missed.len() + undecided.len() > 0 => {
                 Outcome::NotShown { reason }
