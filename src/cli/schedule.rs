@@ -246,7 +246,7 @@ impl<'a> Schedule<'a> {
             Source::Search(_) => state.chosen.clone(),
         };
         let first_round = (state.trials.len() - chosen.len()) as u32;
-        Some(SearchReport { first_round, chosen })
+        Some(SearchReport { first_round, crowd: Some(self.options.crowd), chosen })
     }
 
     fn draw(&self, state: &mut State) -> Option<(Trial, Vec<Part>)> {

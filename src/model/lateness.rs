@@ -8,6 +8,9 @@ use super::time::human;
 
 /// A clock that counts in longer steps orders nothing that a signal meets.
 const CLOCK_STEP_MAX: Duration = Duration::from_millis(1);
+/// An error below that is usual on an ordinary machine. What was sent is judged by when it was really
+/// sent, and is still a second signal that came at once.
+const USUAL_ERROR: Duration = Duration::from_millis(1);
 
 impl History {
     /// Why nothing can be told from the instants, where the harness itself was too late.
@@ -40,19 +43,19 @@ impl History {
         })
     }
 
-    /// A second signal that came later than planned by more than the time it was to come after
-    /// shows something else than the trial is for.
+    /// A second signal that came later than planned by more than the time it was to come after, and
+    /// by more than is usual, shows something else than the trial is for.
     fn past_its_window(&self) -> Option<String> {
         let planned = self.header().trial.signals.iter().skip(1);
         let window: Duration = planned.filter_map(|planned| planned.moment.gap()).sum();
         let later = self.signals().iter().skip(1);
         let error: Duration = later.map(|sent| sent.bracket.before.since(sent.planned)).sum();
-        (window > Duration::ZERO && error > window).then(|| {
+        (window > Duration::ZERO && error > window.max(USUAL_ERROR)).then(|| {
             format!(
                 "the harness sent a later signal {} after its plan, more than the {} that it was to \
                  come after: the machine is too busy to tell",
-                human(error),
-                human(window)
+                fine(error),
+                fine(window)
             )
         })
     }
@@ -75,6 +78,14 @@ impl History {
     }
 }
 
+/// A length of time that may well be below a millisecond.
+fn fine(duration: Duration) -> String {
+    match duration < Duration::from_millis(1) {
+        true => format!("{} µs", duration.as_micros()),
+        false => human(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,12 +93,11 @@ mod tests {
     use crate::model::plan::{Moment, PlannedSignal, SignalTo, Situation};
     use crate::model::signal::Signal;
 
-    /// A history whose second signal was to come this long after the first, and came 10 ms after.
-    fn second_after(planned_ms: u64) -> History {
+    /// A history whose second signal was to come this long after the first, and came so much later.
+    fn second_after(gap: Duration, error: Duration) -> History {
         let story = Story::new().in_situation(Situation::SecondSignal).signal();
         let history = story.later(10, Signal::TERM).exit_code(12, 0).history();
         let (mut header, mut events) = history.into_parts();
-        let gap = Duration::from_millis(planned_ms);
         let first =
             PlannedSignal { signal: Signal::TERM, to: SignalTo::Leader, moment: Moment::Reached };
         let later = PlannedSignal { moment: Moment::AfterPrevious { gap }, ..first.clone() };
@@ -97,15 +107,19 @@ mod tests {
             _ => None,
         });
         let (at, planned) = sendings.last().unwrap();
-        *planned = at - Duration::from_millis(10 - planned_ms);
+        *planned = at - error;
         History::new(header, events).unwrap()
     }
 
     #[test]
     fn a_second_signal_that_came_past_its_window_shows_nothing() {
-        let late = second_after(1).too_late().unwrap();
+        const US: fn(u64) -> Duration = Duration::from_micros;
+        let late = second_after(US(1_000), US(9_000)).too_late().unwrap();
         assert!(late.contains("9.0 ms after its plan, more than the 1.0 ms"), "{late}");
-        assert_eq!(second_after(6).too_late(), None);
+        let late = second_after(US(20), US(1_100)).too_late().unwrap();
+        assert!(late.contains("1.1 ms after its plan, more than the 20 µs"), "{late}");
+        assert_eq!(second_after(US(6_000), US(4_000)).too_late(), None);
+        assert_eq!(second_after(US(20), US(900)).too_late(), None, "that is usual");
     }
 
     fn with(share: EventKind, lag_ms: u64) -> History {

@@ -36,6 +36,10 @@ pub struct Shown {
 pub struct SearchReport {
     /// How many trials were those of the fixed plan.
     pub first_round: u32,
+    /// How many requests at most were in process together in a trial: as many as the user wanted
+    /// and the target was found to answer; absent in older reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<u16>,
     /// Why each of the others was chosen, by its number.
     pub chosen: BTreeMap<u32, String>,
 }

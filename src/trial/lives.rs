@@ -28,6 +28,8 @@ const LEAD: Duration = Duration::from_micros(1500);
 /// Requests of a kind that are answered within the time are rehearsed so often; others once.
 const TIMES: [(Duration, usize); 2] =
     [(Duration::from_millis(5), 8), (Duration::from_millis(50), 3)];
+/// In a trial, so many of those that are answered within the time are measured once more.
+const AGAIN: (Duration, usize) = (Duration::from_millis(50), 3);
 /// The life of one that takes longer is put together from what is known of it.
 const LONG: Duration = Duration::from_millis(50);
 /// Whoever has not answered after twice its usual time, and this, has other things to do.
@@ -59,6 +61,27 @@ impl Lives {
         let which = which.ok_or("no request was rehearsed: name a plain one (--path)")?;
         let life = if near.kept { which.kept } else { Some(which.fresh) };
         Ok((which.template, life.ok_or("no connection was kept after its response")?))
+    }
+
+    /// The same, with the life as this target has it now, where that takes no time: another process, on a
+    /// machine that had less to do, has told the rehearsal only about what it would be.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) async fn measured(
+        &self,
+        near: NearMoment,
+        (prepared, address): (&[PreparedRequest], &ServerAddress),
+    ) -> Result<(usize, RequestLife), &'static str> {
+        let (template, rehearsed) = self.of(near)?;
+        let (limit, times) = AGAIN;
+        let mut seen = Vec::new();
+        if prepared[template].usual <= limit {
+            for _ in 0..times {
+                seen.extend(once(prepared, template, (address, near.kept)).await);
+            }
+        }
+        Ok((template, if seen.is_empty() { rehearsed } else { RequestLife::of(&seen) }))
     }
 }
 

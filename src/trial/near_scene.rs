@@ -27,7 +27,7 @@ pub(super) struct Near {
     moment: NearMoment,
     /// When the landmark is expected.
     predicted: Nanos,
-    /// How far apart it was in the rehearsal.
+    /// How far apart it was when it was measured.
     spread: Duration,
     /// The request, where it is one.
     pub(super) life: Option<Life>,
@@ -68,7 +68,9 @@ impl Course<'_> {
     }
 
     async fn aim(&mut self, moment: NearMoment) -> Result<Nanos, &'static str> {
-        let (template, life) = self.subject.lives.of(moment)?;
+        let address = self.clients.address.as_ref().ok_or("the target has no listener")?;
+        let quiet = (&self.clients.requests[..], address);
+        let (template, life) = self.subject.lives.measured(moment, quiet).await?;
         let timed = Timed::prepare(self.clients.clone(), template, moment.kept).await;
         let timed = timed.ok_or("no connection was kept after its response")?;
         sleep(REST).await;

@@ -27,7 +27,8 @@ impl Settings {
         let settings = layers.settings()?;
         // Every situation is named in a report, also where nobody had named one.
         let pid_1_counts = !report.plan.trials.iter().any(|trial| trial.aside);
-        Ok(Self { pid_1_counts, seed: settings.seed.or(Some(report.seed)), ..settings })
+        let crowd = crowd_of(report).unwrap_or(settings.crowd);
+        Ok(Self { pid_1_counts, crowd, seed: settings.seed.or(Some(report.seed)), ..settings })
     }
     /// The settings that such a file would give, and what departs from them here.
     ///
@@ -41,4 +42,13 @@ impl Settings {
         let env = environment::options(variables)?;
         Layers { line: run, env: &env, file, dir, config_file: None }.settings()
     }
+}
+
+/// How many requests there were in process together at most, or may have been; nothing where the
+/// report doesn't tell. Its configuration says less: what the target could not answer at the same time
+/// was not tried, and the number of connections stands there even where nobody asked for so many.
+fn crowd_of(report: &RunReport) -> Option<u16> {
+    let proven = report.search.as_ref().and_then(|search| search.crowd);
+    let crowded = report.plan.trials.iter().filter(|trial| trial.is_crowded());
+    proven.or_else(|| crowded.map(|trial| trial.load.connections).max())
 }
