@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use harness::{BIN, LIMIT, User};
+use harness::{BIN, LIMIT, User, may_trace};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -30,18 +30,6 @@ const POINTS: [&str; 8] = [
     "json",
     "--no-progress",
 ];
-
-/// Whether processes may be traced here; where not, it says so.
-fn may_trace() -> bool {
-    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
-    let forbids = matches!(scope.trim(), "2" | "3");
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let is_filtered = status.lines().any(|line| line.starts_with("Seccomp:\t2"));
-    if forbids || is_filtered {
-        eprintln!("skipped: processes may not be traced here");
-    }
-    !(forbids || is_filtered)
-}
 
 fn run(options: &[&str], target: &[&str]) -> Value {
     let between: &[&str] = if target.is_empty() { &[] } else { &["--"] };

@@ -60,16 +60,19 @@ fn trial() -> impl Strategy<Value = Trial> {
     });
     let hold = prop::option::of(time().prop_map(|pause| Hold { pause }));
     let asks = prop::option::of("[A-Z]{3,7} /\\PC{0,12}");
+    let late = (prop::option::of(time()), prop::option::of(any::<u16>()));
     let rest = (any::<u64>(), select(&Situation::ALL[..]), any::<bool>(), any::<bool>(), asks);
     let signals = prop::collection::vec((signal(), 1..4usize), 1..4).prop_map(|runs| {
         runs.into_iter().flat_map(|(one, times)| std::iter::repeat_n(one, times)).collect()
     });
-    (rest, load, hold, signals).prop_map(
-        |((seed, situation, as_pid_1, restart, asks), load, hold, s)| Trial {
+    (rest, late, load, hold, signals).prop_map(
+        |((seed, situation, as_pid_1, restart, asks), (asks_after, kinds), load, hold, s)| Trial {
             number: 7,
             seed,
             situation,
             asks,
+            asks_after,
+            kinds,
             load,
             hold,
             as_pid_1,

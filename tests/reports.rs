@@ -56,6 +56,8 @@ fn trial(number: u32) -> Trial {
             pooled_clients: 1,
         },
         asks: None,
+        asks_after: None,
+        kinds: None,
         hold: None,
         as_pid_1: false,
         aside: false,

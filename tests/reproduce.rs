@@ -6,6 +6,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
+#[allow(dead_code, reason = "each file of tests uses its part")]
+mod harness;
+
 const TOOL: &str = env!("CARGO_BIN_EXE_shutdown-check");
 const KNOWN: &str = "shutdown-check.regressions.toml";
 
@@ -73,6 +76,64 @@ fn a_job_that_is_abandoned() {
 #[test]
 fn a_child_that_is_left() {
     goes_round("leaves-daemon", "idle-keepalive", "nothing-is-left-behind");
+}
+
+/// Of many connections that ask late the one that is needed, and when it asks.
+#[test]
+fn what_is_swallowed_among_many_kinds_of_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let invariant = "late-requests-are-not-swallowed";
+    let asked = ["--trials", "1", "--situation", "mixed", "--seed", "7", "--deny", invariant];
+    let kept = ["--shrink-budget", "120s", "--regressions", KNOWN];
+    let (code, said) = tool(here, &[&asked[..], &kept[..]].concat(), "drops-late-requests");
+    assert_eq!(code, 1, "{said}");
+    let text = fs::read_to_string(here.join(KNOWN)).unwrap();
+    for line in ["situation = \"one-request\"", "connections = 1", "asks-after = "] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (code, said) = tool(here, &["replay"], "drops-late-requests");
+    assert_eq!((code, said.contains("STILL FAILS")), (1, true), "{said}");
+}
+
+/// A point at a system call is kept with its words.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_request_that_is_lost_at_a_system_call() {
+    if !harness::may_trace() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let (invariant, fixture) = ("in-flight-requests-complete", "loses-request-just-read");
+    let asked = ["--deep", "--situation", "one-request", "--trials", "8", "--seed", "1"];
+    let kept = ["--path", "/sleep?ms=1", "--shrink-budget", "120s", "--regressions", KNOWN];
+    let (code, said) = tool(here, &[&asked[..], &kept[..]].concat(), fixture);
+    assert_eq!(code, 1, "{said}");
+    let text = fs::read_to_string(here.join(KNOWN)).unwrap();
+    for line in [invariant, "moment = \"after recv #1", "connections = 1"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let words = ["replay", "--path", "/sleep?ms=1"];
+    let (code, said) = tool(here, &words, fixture);
+    assert_eq!((code, said.contains("STILL FAILS")), (1, true), "{said}");
+    let (code, said) = tool(here, &words, "correct");
+    assert_eq!((code, said.contains("FIXED")), (0, true), "{said}");
+}
+
+/// Where one trial takes longer than there is time, something is known nonetheless.
+#[test]
+fn a_target_that_hangs_is_seen_again_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["--trials", "1", "--situation", "idle-keepalive", "--shrink-budget", "1s"];
+    let json = [&words[..], &["--format", "json"]].concat();
+    let (code, report) = tool(folder.path(), &json, "hangs-past-deadline");
+    assert_eq!(code, 1, "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found = &report["reproductions"][0];
+    assert_eq!(found["trial"]["situation"], "idle", "{found:#}");
+    assert!(found["rate"]["failed"].as_u64().unwrap() >= 1, "{found:#}");
+    assert!(found["stopped"].as_str().unwrap().contains("--shrink-budget"), "{found:#}");
 }
 
 /// What is known is tried before anything else, and counts.

@@ -33,6 +33,8 @@ pub(super) struct Known {
     trials: Vec<Trial>,
     /// Why none was run.
     lacking: Option<&'static str>,
+    /// What they had less of than the one that was recorded.
+    less: Option<String>,
 }
 
 /// Runs each of them once, and more often if that is needed to tell and there is time.
@@ -60,6 +62,7 @@ pub(super) fn try_first(
         known.push(Known {
             invariant: entry.invariant.clone(),
             recorded: entry.found.rate,
+            less: schedule.has_less_of(&trial),
             trial,
             trials: Vec::new(),
             lacking: parts.err(),
@@ -131,11 +134,11 @@ impl Known {
             Said::Held => rate.and(false),
             Said::Nothing => rate,
         });
-        let standing = Replayed::standing(self.recorded, now);
+        let standing = Replayed::standing(self.recorded, now).unless_less(self.less.is_some());
         let missed = || own.iter().find_map(|it| it.report().missed.clone());
         let lacking = self.lacking.map(str::to_owned);
         let reason = match standing {
-            Standing::NotShown => lacking.or_else(missed),
+            Standing::NotShown => lacking.or_else(|| self.less.clone()).or_else(missed),
             _ => None,
         };
         Replayed {

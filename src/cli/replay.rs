@@ -41,6 +41,8 @@ struct Case {
     invariant: String,
     trial: Trial,
     recorded: Rate,
+    /// Whether the trial says how many connections and kinds of them it had.
+    is_exact: bool,
 }
 
 /// Runs them again; the exit code is 1 where one still fails, 3 where one could not be shown.
@@ -119,7 +121,8 @@ fn of_book(book: Option<&Book>) -> Result<Vec<Case>, Failure> {
     let case = |(at, entry): (usize, &crate::model::regressions::Regression)| {
         let (invariant, recorded) = (entry.invariant.clone(), entry.found.rate);
         // Those that can't be understood were refused when the file was read.
-        Some(Case { invariant, recorded, trial: entry.trial(1 + at as u32).ok()? })
+        let trial = entry.trial(1 + at as u32).ok()?;
+        Some(Case { invariant, recorded, trial, is_exact: true })
     };
     let cases: Vec<_> = book.entries.iter().enumerate().filter_map(case).collect();
     match cases.is_empty() {
@@ -143,6 +146,7 @@ fn of_path(path: &Path, trial: Option<u32>) -> Result<(Vec<Case>, Option<Recorde
             invariant: finding.invariant.to_owned(),
             trial: trial.clone(),
             recorded: Rate { failed: 1, runs: 1 },
+            is_exact: false,
         };
         let cases: Vec<_> = violated.map(case).collect();
         if cases.is_empty() {
@@ -184,7 +188,8 @@ fn of_report(report: &RunReport, trial: Option<u32>) -> Option<Vec<Case>> {
     let planned = |number: u32| report.plan.trials.iter().find(|it| it.number == number);
     let once = |invariant: &str, number: u32| {
         let trial = planned(number)?.clone();
-        Some(Case { invariant: invariant.to_owned(), trial, recorded: Rate { failed: 1, runs: 1 } })
+        let (invariant, recorded) = (invariant.to_owned(), Rate { failed: 1, runs: 1 });
+        Some(Case { invariant, trial, recorded, is_exact: false })
     };
     let cases: Vec<Case> = match trial {
         Some(number) => {
@@ -199,7 +204,7 @@ fn of_report(report: &RunReport, trial: Option<u32>) -> Option<Vec<Case>> {
             let shrunk = |id: &str| {
                 let found = report.reproductions.iter().find(|it| it.invariant == id)?;
                 let (trial, recorded) = (found.trial.clone(), found.rate);
-                Some(Case { invariant: id.to_owned(), trial, recorded })
+                Some(Case { invariant: id.to_owned(), trial, recorded, is_exact: true })
             };
             failed
                 .filter_map(|it| {
@@ -343,8 +348,9 @@ impl Case {
             }
         }
         let now = bench.rate(&self.trial, &self.invariant, 0);
-        let standing = Replayed::standing(self.recorded, now);
-        let reason = reason.or_else(|| bench.missed(&self.trial));
+        let less = bench.has_less_of(&self.trial).filter(|_| self.is_exact);
+        let standing = Replayed::standing(self.recorded, now).unless_less(less.is_some());
+        let reason = less.or(reason).or_else(|| bench.missed(&self.trial, &self.invariant));
         let is_known = invariants::find(&self.invariant).is_some();
         Replayed {
             invariant: self.invariant.clone(),

@@ -63,6 +63,10 @@ pub(super) fn reproduce(
         let search = Search { bench, invariant: &invariant.id, until };
         let (chain, steps) = match search.shown_already(&found) {
             Some(earlier) => search.continued(earlier),
+            // Else nothing would be known of a target that hangs but that it did so once.
+            None if at == 0 && bench.expected(base) > budget => {
+                (search.in_overtime(base), Vec::new())
+            }
             None => (search.begun_with(base), Vec::new()),
         };
         let today = report.started_at.get(..10).unwrap_or(&report.started_at);
@@ -98,6 +102,43 @@ impl Search<'_> {
         let links = vec![Link { trial: base.clone(), step: None }];
         let (first, stopped) = self.measured(&base, 0, self.until);
         self.shrunk(Chain { first, links, stopped })
+    }
+
+    /// Where one trial takes longer than there is time: the simplest candidate is run, and only if it
+    /// does not fail each time the trial itself, each as often as there is room for at the same time.
+    fn in_overtime(&self, base: &Trial) -> Chain {
+        let base = self.bench.exactly(base);
+        let takes = human(self.bench.expected(&base));
+        let too_long = format!("a trial takes {takes}, longer than all of --shrink-budget");
+        let mut links = vec![Link { trial: base.clone(), step: None }];
+        let candidates = simpler(&base, &self.lost(&base)).into_iter();
+        let mut simplest = candidates.filter(|it| self.bench.lacking(&it.trial).is_none());
+        if let Some(candidate) = simplest.next() {
+            let trial = self.bench.exactly(&candidate.trial);
+            if let Err(stop) = self.bench.run_in_overtime(&trial) {
+                return Chain { first: Rate::default(), links, stopped: Some(stop.to_string()) };
+            }
+            let rate = self.bench.rate(&trial, self.invariant, 0);
+            // What always fails fails no less often than anything.
+            if rate.failed > 0 && rate.failed == rate.runs {
+                links.push(Link { trial, step: Some(candidate.step) });
+                return Chain { first: Rate::default(), links, stopped: Some(too_long) };
+            }
+        }
+        let ran = self.bench.run_in_overtime(&base);
+        let stopped = ran.err().map_or(too_long, |stop| stop.to_string());
+        let first = self.bench.rate(&base, self.invariant, 0);
+        Chain { first, links, stopped: Some(stopped) }
+    }
+
+    /// What was lost in the runs of a trial.
+    fn lost(&self, trial: &Trial) -> Lost {
+        Lost {
+            phases: self.bench.lost_phases(trial, self.invariant),
+            request: self.bench.lost_request(trial, self.invariant),
+            jobs: self.invariant.contains("job"),
+            restart: ["restarts-at-once", "acknowledged-writes-survive"].contains(&self.invariant),
+        }
     }
 
     /// Runs a trial until its rate is known well enough; beginning with the runs from `from` on.
@@ -150,13 +191,7 @@ impl Search<'_> {
     /// The first simpler trial that fails no less often.
     fn next(&self, chain: &Chain, until: Instant) -> Result<Option<Link>, Stop> {
         let Some(last) = chain.links.last() else { return Ok(None) };
-        let lost = Lost {
-            phases: self.bench.lost_phases(&last.trial, self.invariant),
-            request: self.bench.lost_request(&last.trial, self.invariant),
-            jobs: self.invariant.contains("job"),
-            restart: ["restarts-at-once", "acknowledged-writes-survive"].contains(&self.invariant),
-        };
-        for mut candidate in simpler(&last.trial, &lost) {
+        for mut candidate in simpler(&last.trial, &self.lost(&last.trial)) {
             candidate.trial = self.bench.exactly(&candidate.trial);
             let is_kept = |rate| chain.first.is_kept_by(rate);
             loop {

@@ -294,6 +294,11 @@ impl<'a> Schedule<'a> {
     /// # Errors
     /// What the target, or this machine, lacks for it.
     pub fn parts(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
+        let parts = self.cast(trial)?;
+        Ok(parts.into_iter().map(|part| Part { later: trial.asks_after, ..part }).collect())
+    }
+
+    fn cast(&self, trial: &Trial) -> Result<Vec<Part>, &'static str> {
         if let Some(why) = self.no_pid_1.filter(|_| trial.as_pid_1) {
             return Err(why);
         }
@@ -336,24 +341,61 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The trial with the request named that it asks for, where that is one: which of them suits a
-    /// situation depends on how long they took in the rehearsal.
+    /// The trial with what depends on the target: how many connections of each kind there are, how
+    /// many kinds where those are mixed, and the name of the request that it asks for, where that is
+    /// one. Which of them suits a situation depends on how long they took in the rehearsal.
     pub fn exactly(&self, trial: &Trial) -> Trial {
         let moment = trial.signals.first().map(|first| first.moment);
-        let is_exact = trial.asks.is_some() || matches!(moment, Some(Moment::AtSyscall { .. }));
-        let parts = if is_exact { Vec::new() } else { self.parts(trial).unwrap_or_default() };
+        if matches!(moment, Some(Moment::AtSyscall { .. })) {
+            return trial.clone();
+        }
+        let parts = self.parts(trial).unwrap_or_default();
         let mut templates: Vec<usize> = parts.iter().map(|part| part.template).collect();
         templates.dedup();
         let asks = match templates[..] {
-            [one] => self.occasion.names.get(one).cloned(),
+            [one] if trial.asks.is_none() => self.occasion.names.get(one).cloned(),
             _ => trial.asks.clone(),
         };
-        Trial { asks, ..trial.clone() }
+        let mut exact = Trial { asks, ..trial.clone() };
+        if let Some(most) = parts.iter().map(|part| part.nth + 1).max() {
+            exact.load.connections = most;
+        }
+        exact.kinds = (trial.situation == Situation::Mixed).then(|| kinds(&parts));
+        exact
+    }
+
+    /// What a trial that was recorded exactly has less of now, in words: were it not to fail, that
+    /// would show nothing.
+    pub fn has_less_of(&self, trial: &Trial) -> Option<String> {
+        let parts = self.parts(trial).ok().filter(|parts| !parts.is_empty())?;
+        let (now, then) = (kinds(&parts), trial.kinds.unwrap_or_default());
+        if now < then {
+            return Some(format!(
+                "the situation has {now} of the {then} kinds of connections that it had: the \
+                 requests of that time are asked for no more, or take another time (--path)"
+            ));
+        }
+        let (now, then) = (parts.iter().map(|part| part.nth + 1).max()?, trial.load.connections);
+        let is_less = now < then && self.occasion.parallelism.is_some();
+        is_less.then(|| {
+            format!(
+                "there are {now} of its {then} connections: the target seems to work on no more \
+                 requests at a time, or the machine was busy when that was found out"
+            )
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How many kinds of connections there are.
+fn kinds(parts: &[Part]) -> u16 {
+    let mut poses: Vec<_> = parts.iter().map(|part| part.pose).collect();
+    poses.sort_unstable();
+    poses.dedup();
+    poses.len() as u16
 }
 
 /// Why a trial would say nothing, whatever the target does with its signals.
@@ -428,6 +470,19 @@ mod tests {
     fn schedule(extent: Extent, workers: usize, interrupt: &Interrupt) -> Schedule<'_> {
         let (options, occasion) = (PlanOptions::new(1), occasion("127.0.0.1:80"));
         Schedule::new((options, extent, Instant::now()), occasion, workers, interrupt)
+    }
+
+    #[test]
+    fn what_a_recorded_trial_has_less_of_is_told() {
+        let (_interrupter, interrupt) = interrupt();
+        let schedule = schedule(Extent::Trials(1), 1, &interrupt);
+        let mixed = PlanOptions { situations: vec![Situation::Mixed], ..PlanOptions::new(1) };
+        let trial = schedule.exactly(&plan(&mixed, 1).trials[0]);
+        assert_eq!(trial.kinds, Some(7), "no request is slow");
+        assert_eq!(schedule.has_less_of(&trial), None);
+        let more = Trial { kinds: Some(8), ..trial };
+        let less = schedule.has_less_of(&more).unwrap();
+        assert!(less.contains("7 of the 8 kinds"), "{less}");
     }
 
     #[test]

@@ -350,6 +350,8 @@ impl Story {
             situation: self.situation,
             load,
             asks: None,
+            asks_after: None,
+            kinds: None,
             hold: None,
             as_pid_1: false,
             aside: false,

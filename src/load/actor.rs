@@ -8,9 +8,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::model::event::{ConnectionEnd, ConnectionId, EventKind, RequestEnd, SocketSeen};
+use crate::model::plan::ASKED_LATER;
 
 use super::cast::{Part, Pose, Progress, place_in_crowd};
-use super::clients::{AFTER_SIGNAL, Clients, Manner, Opened, Stage, end_of};
+use super::clients::{Clients, Manner, Opened, Stage, end_of};
 use super::exchange::OpenConnection;
 use super::open::{OpenConnections, Outstanding};
 
@@ -20,11 +21,8 @@ const BLOCKED: Duration = Duration::from_millis(200);
 /// one request after the other.
 const SENT_AHEAD_MAX: usize = 8 * 1024 * 1024;
 
-/// How long after the signal the first, second and third of a kind ask late.
-const LATER: [Duration; 3] =
-    [AFTER_SIGNAL, AFTER_SIGNAL.saturating_mul(3), AFTER_SIGNAL.saturating_mul(10)];
 /// Whoever asks late has asked so long after the signal.
-pub const ASKED_WITHIN: Duration = LATER[2].saturating_add(Duration::from_millis(60));
+pub const ASKED_WITHIN: Duration = ASKED_LATER[2].saturating_add(Duration::from_millis(60));
 
 /// One connection of a situation, as those see it who wait for the situation.
 #[derive(Debug)]
@@ -207,8 +205,8 @@ impl Play {
     async fn ask_later(&self, connection: OpenConnection, opened: Opened) {
         let later = async {
             self.clients.until(Stage::Signalled).await;
-            let nth = usize::from(self.part.nth) % LATER.len();
-            sleep(LATER[nth]).await;
+            let nth = usize::from(self.part.nth) % ASKED_LATER.len();
+            sleep(self.part.later.unwrap_or(ASKED_LATER[nth])).await;
         };
         let ended = tokio::select! {
             end = end_of(&connection.stream) => Some(end),

@@ -65,6 +65,8 @@ pub struct Part {
     pub template: usize,
     /// Its number among those of its kind, from 0.
     pub nth: u16,
+    /// How long after the signal it asks, where it asks late; by its number where absent.
+    pub later: Option<Duration>,
 }
 
 /// How far a connection has come, besides what the kernel shows.
@@ -94,7 +96,7 @@ pub fn cast(
     let mut parts = Vec::new();
     for pose in poses {
         let template = template(pose, situation, requests)?;
-        parts.extend((0..of_each).map(|nth| Part { pose, template, nth }));
+        parts.extend((0..of_each).map(|nth| Part { pose, template, nth, later: None }));
     }
     Ok(parts)
 }
@@ -113,7 +115,7 @@ pub fn cast_at_syscall(
         Reach::Kept => Pose::DeliveredAgain,
     };
     let template = template(pose, Situation::OneRequest, requests)?;
-    Ok(vec![Part { pose, template, nth: 0 }])
+    Ok(vec![Part { pose, template, nth: 0, later: None }])
 }
 
 fn poses(

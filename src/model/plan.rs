@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 
 pub use super::moment::{JobLandmark, Landmark, Moment};
 use super::signal::Signal;
-use super::time::duration_ms;
+use super::time::{duration_ms, optional_duration_ms};
 
 /// Connections of each kind that a situation consists of, where they are few: more than one, so that
 /// chance has several at once, and few enough for servers that work on few at the same time.
 pub const OF_EACH_KIND: u16 = 3;
+
+/// How long after the signal connections ask that ask late, the first of a kind, the second, the third,
+/// and so on from the start.
+pub const ASKED_LATER: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(60), Duration::from_millis(200)];
 
 /// Every trial of a run, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +41,19 @@ pub struct Trial {
     /// The only request that is asked for, by its name; where absent, whichever suits the situation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asks: Option<String>,
+    /// How long after the signal a connection asks that asks late, in milliseconds; where absent, each
+    /// of a kind asks later than the one before ([`ASKED_LATER`]).
+    #[serde(
+        default,
+        rename = "asks_after_ms",
+        skip_serializing_if = "Option::is_none",
+        with = "optional_duration_ms"
+    )]
+    #[schemars(with = "Option<f64>")]
+    pub asks_after: Option<Duration>,
+    /// How many kinds of connections the situation has, where that depends on the target and was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<u16>,
     /// Where the target is held still while the situation is set up: how long it stays so after
     /// the signal, or, without one, after the situation was there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -48,6 +48,13 @@ pub struct Regression {
     pub request: Option<String>,
     /// How many connections, of each kind that the situation consists of.
     pub connections: u16,
+    /// How many kinds the situation consisted of, where that depends on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<u16>,
+    /// How long after the signal a connection asks that asks late, such as "200 ms"; where absent, each
+    /// later than the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks_after: Option<String>,
     /// When a client of a load asks again, such as "5 ms after each answer", or "120 a second";
     /// at once where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,9 +102,9 @@ pub enum BadRegression {
     /// When a client asks again.
     #[error("pace = {0:?}: write '5 ms after each answer', or '120 a second'")]
     Pace(String),
-    /// How long the target is held still.
-    #[error("pause = {0:?} is no time: write it as '150 ms'")]
-    Pause(String),
+    /// How long something takes.
+    #[error("{0} = {1:?} is no time: write it as '150 ms'")]
+    Time(&'static str, String),
     /// A trial without a signal violates nothing.
     #[error("a trial without a signal can't be recorded")]
     NoSignal,
@@ -131,6 +138,8 @@ impl Regression {
                 .collect(),
             request: trial.asks.clone(),
             connections,
+            kinds: trial.kinds,
+            asks_after: trial.asks_after.map(exact),
             pace: match arrivals {
                 Arrivals::Closed { pause: Duration::ZERO } => None,
                 Arrivals::Closed { pause } => Some(format!("{} after each answer", exact(pause))),
@@ -161,9 +170,9 @@ impl Regression {
             None => Arrivals::Closed { pause: Duration::ZERO },
             Some(text) => arrivals(text).ok_or_else(|| BadRegression::Pace(text.to_owned()))?,
         };
-        let hold = |text: &String| {
-            let pause = duration(text).ok_or_else(|| BadRegression::Pause(text.clone()))?;
-            Ok(Hold { pause })
+        let time = |name, text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            duration(text).map(Some).ok_or_else(|| BadRegression::Time(name, text.clone()))
         };
         Ok(Trial {
             number,
@@ -176,7 +185,9 @@ impl Regression {
                 pooled_clients: self.pooled_clients,
             },
             asks: self.request.clone(),
-            hold: self.pause.as_ref().map(hold).transpose()?,
+            asks_after: time("asks-after", &self.asks_after)?,
+            kinds: self.kinds,
+            hold: time("pause", &self.pause)?.map(|pause| Hold { pause }),
             as_pid_1: self.as_pid_1,
             aside: false,
             signals,

@@ -155,6 +155,14 @@ pub enum Standing {
     NotShown,
 }
 
+impl Standing {
+    /// What is shown by runs of a trial that, perhaps, had less than the one that was recorded: that it
+    /// fails, at most.
+    pub fn unless_less(self, has_less: bool) -> Self {
+        if has_less && self == Self::Fixed { Self::NotShown } else { self }
+    }
+}
+
 /// A known failure, run again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
@@ -213,6 +221,13 @@ mod tests {
         assert_eq!(Replayed::standing(rate(9, 10), rate(0, 2)), Standing::Fixed);
         assert_eq!(Replayed::standing(rate(9, 10), rate(1, 9)), Standing::StillFails);
         assert_eq!(Replayed::standing(rate(9, 10), rate(0, 0)), Standing::NotShown);
+    }
+
+    #[test]
+    fn what_had_less_than_the_recorded_trial_is_never_called_fixed() {
+        assert_eq!(Standing::Fixed.unless_less(true), Standing::NotShown);
+        assert_eq!(Standing::Fixed.unless_less(false), Standing::Fixed);
+        assert_eq!(Standing::StillFails.unless_less(true), Standing::StillFails);
     }
 
     #[test]

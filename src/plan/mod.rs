@@ -248,6 +248,8 @@ fn visited(
         situation,
         load: load(options, situation, (number, visit)),
         asks: None,
+        asks_after: None,
+        kinds: None,
         hold,
         restart: signals.is_some() && is_restarted,
         as_pid_1: options.as_pid_1 || is_pid_1,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::model::phase::Phase;
 use crate::model::plan::{
-    Arrivals, Hold, JobLandmark, Landmark, Moment, SignalTo, Situation, Trial,
+    ASKED_LATER, Arrivals, Hold, JobLandmark, Landmark, Moment, SignalTo, Situation, Trial,
 };
 use crate::model::syscall::PointManner;
 
@@ -42,9 +42,11 @@ pub struct Lost {
 pub fn simpler(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
     let mut steps = Vec::new();
     steps.extend(situations(trial, lost));
+    // What takes time in every run that follows goes before what may take many runs.
+    steps.extend(surroundings(trial));
+    steps.extend(alone(trial, lost));
     steps.extend(connections(trial));
     steps.extend(signals(trial));
-    steps.extend(surroundings(trial));
     steps.extend(pauses(trial));
     steps.retain(|step| step.trial != *trial);
     steps
@@ -54,7 +56,10 @@ pub fn simpler(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
 /// connections that were lost, then of the others.
 fn situations(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
     let from = trial.situation;
-    if !from.needs_connections() || matches!(from, Situation::Startup | Situation::Writes) {
+    let is_of_jobs = from == Situation::JobRunning;
+    if matches!(from, Situation::Startup | Situation::Writes)
+        || !(from.needs_connections() || is_of_jobs)
+    {
         return Vec::new();
     }
     let mut kinds = vec![(Situation::Idle, Moment::Reached)];
@@ -73,6 +78,14 @@ fn situations(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
     let asks = trial.asks.as_ref().or(lost.request.as_ref());
     let with = |few| kinds.iter().map(move |kind| in_situation(trial, *kind, (few, asks)));
     let mut steps: Vec<_> = with(1).collect();
+    if lost.is_late() && from == Situation::Mixed {
+        // One connection that asks late enough does as well as several, each later than the other.
+        let late = kinds.iter().filter(|kind| asks_late(**kind)).copied();
+        let at = steps.len().min(1);
+        let late: Vec<_> =
+            late.flat_map(|kind| later(&in_situation(trial, kind, (1, asks)))).collect();
+        steps.splice(at..at, late);
+    }
     // What was lost may not suit the situation, and it may take several connections at once.
     if asks.is_some() && trial.asks.is_none() {
         steps.extend(kinds.iter().map(|kind| in_situation(trial, *kind, (1, None))));
@@ -85,6 +98,44 @@ fn situations(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
     }
     steps.iter_mut().for_each(|step| step.trial.restart &= lost.restart);
     steps
+}
+
+impl Lost {
+    fn is_late(&self) -> bool {
+        self.phases.iter().any(|it| matches!(it, Phase::ReusedLate | Phase::ConnectedLate))
+    }
+}
+
+/// Whether its connections ask some time after the signal.
+fn asks_late((situation, moment): (Situation, Moment)) -> bool {
+    let late = [at(Landmark::Answered), at(Landmark::Accepted)];
+    match situation {
+        Situation::QueuedSilent => true,
+        Situation::OneRequest => late.contains(&moment),
+        _ => false,
+    }
+}
+
+/// The same with one connection, which asks as late as the last of several, and then less late.
+fn later(simpler: &Simpler) -> Vec<Simpler> {
+    let at = |after: Duration| {
+        let mut trial = simpler.trial.clone();
+        (trial.load.connections, trial.asks_after) = (1, Some(after));
+        let step = format!("{}, asking {} ms after the signal", simpler.step, after.as_millis());
+        Simpler { trial, step }
+    };
+    ASKED_LATER.into_iter().skip(1).rev().map(at).collect()
+}
+
+/// Of several connections that ask one after the other, the one that asks late enough.
+fn alone(trial: &Trial, lost: &Lost) -> Vec<Simpler> {
+    let kind = trial.signals.first().map(|first| (trial.situation, first.moment));
+    let is_late = lost.is_late() && kind.is_some_and(asks_late);
+    if !is_late || trial.asks_after.is_some() || trial.load.connections < 2 {
+        return Vec::new();
+    }
+    let step = format!("{} connections to 1", trial.load.connections);
+    later(&Simpler { trial: trial.clone(), step })
 }
 
 /// What a situation of many kinds of connections, or of several signals, consists of.
@@ -124,7 +175,11 @@ fn kinds_of(phase: Phase) -> Vec<(Situation, Moment)> {
         Phase::PartialHead => &[S::PartialHead],
         Phase::Delivered => &[S::DeliveredKeepalive, S::Delivered],
         Phase::Queued => &[S::Queued, S::QueuedSilent],
-        Phase::ReusedLate => return vec![(S::OneRequest, at(Landmark::Answered))],
+        Phase::ReusedLate => {
+            let late = [Landmark::Answered, Landmark::Accepted];
+            let late = late.map(|landmark| (S::OneRequest, at(landmark)));
+            return late.into_iter().chain([(S::QueuedSilent, Moment::Reached)]).collect();
+        }
         Phase::ConnectedLate => return vec![(S::OneRequest, at(Landmark::Sent))],
         Phase::Finished | Phase::Ambiguous => &[],
     };
@@ -162,6 +217,7 @@ fn in_situation(
 ) -> Simpler {
     let mut simpler = trial.clone();
     simpler.situation = to;
+    (simpler.asks_after, simpler.kinds) = (None, None);
     simpler.asks = asks.filter(|_| to.needs_connections()).cloned();
     let load = &mut simpler.load;
     if trial.situation.is_load() {
@@ -311,6 +367,28 @@ mod tests {
         for kind in ["delivered", "delivered-keepalive", "queued", "partial-head"] {
             assert!(steps.contains(&format!("mixed to {kind} of 3")), "{kind}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn what_is_swallowed_late_is_tried_with_one_connection_that_asks_as_late() {
+        let steps = simpler(&first(Situation::Mixed), &of(Phase::ReusedLate));
+        let alone = &steps[1].trial;
+        let shape = (alone.situation, alone.load.connections, alone.asks_after);
+        assert_eq!(shape, (Situation::OneRequest, 1, Some(ASKED_LATER[2])));
+        let mut several = first(Situation::QueuedSilent);
+        several.load.connections = 3;
+        let has_late = |lost| {
+            simpler(&several, &lost).iter().any(|it| {
+                (it.trial.load.connections, it.trial.asks_after) == (1, Some(ASKED_LATER[2]))
+            })
+        };
+        assert!(has_late(of(Phase::ReusedLate)));
+        assert!(!has_late(of(Phase::Queued)), "nothing late was lost");
+    }
+
+    #[test]
+    fn without_its_job_a_target_is_simpler() {
+        assert_eq!(names(&first(Situation::JobRunning), &Lost::default()), ["job-running to idle"]);
     }
 
     #[test]

@@ -157,6 +157,8 @@ mod tests {
                 pooled_clients: 2,
             },
             asks: None,
+            asks_after: None,
+            kinds: None,
             hold: None,
             as_pid_1: false,
             aside: false,

@@ -2,6 +2,7 @@
 
 use crate::model::plan::Trial;
 use crate::model::reproduction::{Rate, Replayed, Standing};
+use crate::model::time::human;
 
 use super::numbers::{counted, percent_down, percent_up};
 use super::text::{clean, hanging};
@@ -36,6 +37,7 @@ pub fn about(trial: &Trial) -> String {
         facts.push(counted(connections, "connection", "connections"));
     }
     facts.extend(trial.asks.as_deref().map(clean));
+    facts.extend(trial.asks_after.map(|after| format!("asked {} late", human(after))));
     facts.extend(trial.as_pid_1.then(|| "as PID 1".to_owned()));
     facts.extend(trial.restart.then(|| "started again".to_owned()));
     facts.join(" · ")

@@ -59,6 +59,8 @@ pub struct TrialSummary {
     repeats: bool,
     /// To whom the first went.
     to: SignalTo,
+    /// Whether it is about a request that comes late on a connection that is there.
+    asks_late: bool,
     /// Where several signals were sent: what one could have been accused of, with its events.
     broken: Vec<(Broken, Vec<Event>)>,
     /// The names of its processes.
@@ -132,6 +134,7 @@ impl TrialSummary {
             signal: trial.signals.first().map(|planned| planned.signal),
             repeats: history.is_of_repeated_signals(),
             to: trial.signals.first().map(|planned| planned.to).unwrap_or_default(),
+            asks_late: trial.asks_after.is_some(),
         }
     }
 

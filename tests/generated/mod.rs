@@ -600,6 +600,8 @@ impl Case {
             situation: if self.starting { Situation::Startup } else { Situation::Load },
             load,
             asks: None,
+            asks_after: None,
+            kinds: None,
             hold: None,
             as_pid_1: false,
             aside: false,

@@ -293,3 +293,15 @@ impl Ended {
         assert_eq!(kept.iter().find(failed), None, "{}", self.stdout);
     }
 }
+
+/// Whether processes may be traced here; where not, it says so.
+pub(crate) fn may_trace() -> bool {
+    let scope = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
+    let forbids = matches!(scope.trim(), "2" | "3");
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_filtered = status.lines().any(|line| line.starts_with("Seccomp:\t2"));
+    if forbids || is_filtered {
+        eprintln!("skipped: processes may not be traced here");
+    }
+    !(forbids || is_filtered)
+}

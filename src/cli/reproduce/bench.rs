@@ -140,11 +140,23 @@ impl<'a> Bench<'a> {
         self.schedule.parts(trial).err()
     }
 
-    /// Why a run of a trial counts for nothing, where one does.
-    pub(in crate::cli) fn missed(&self, trial: &Trial) -> Option<String> {
+    /// What a trial that was recorded exactly has less of now.
+    pub(in crate::cli) fn has_less_of(&self, trial: &Trial) -> Option<String> {
+        self.schedule.has_less_of(trial)
+    }
+
+    /// How long a trial of the situation took at its longest; nothing where none was tried.
+    pub(in crate::cli) fn expected(&self, trial: &Trial) -> Duration {
+        lock(&self.state).longest.get(&trial.situation).copied().unwrap_or_default()
+    }
+
+    /// Why a run of a trial counts for nothing, or shows nothing of an invariant, where one does.
+    pub(in crate::cli) fn missed(&self, trial: &Trial, invariant: &str) -> Option<String> {
         let state = lock(&self.state);
-        let mut runs = runs_of(&state, trial).unwrap_or_default().iter();
-        runs.find_map(|run| run.report().missed.clone())
+        let runs = runs_of(&state, trial).unwrap_or_default();
+        let missed = runs.iter().find_map(|run| run.report().missed.clone());
+        let nothing = || runs.iter().find_map(|run| run.why_nothing(invariant)).map(str::to_owned);
+        missed.or_else(nothing)
     }
 
     /// Runs a trial so often that others can be compared with it.
@@ -169,6 +181,14 @@ impl<'a> Bench<'a> {
         self.run_some(trial, self.workers, Some(until))
     }
 
+    /// The same, however long it takes.
+    ///
+    /// # Errors
+    /// When it is not run, and why.
+    pub(in crate::cli) fn run_in_overtime(&self, trial: &Trial) -> Result<(), Stop> {
+        self.run_some(trial, self.workers, None)
+    }
+
     /// Runs a trial so often, as far as there is room for at the same time.
     ///
     /// # Errors
@@ -180,8 +200,7 @@ impl<'a> Bench<'a> {
         until: Option<Instant>,
     ) -> Result<(), Stop> {
         let parts = self.schedule.parts(trial).map_err(|_| Stop::NoOccasion)?;
-        let expected = lock(&self.state).longest.get(&trial.situation).copied();
-        let expected = expected.unwrap_or_default();
+        let expected = self.expected(trial);
         if self.desk.interrupt.asked().is_some() {
             return Err(Stop::Interrupted);
         }

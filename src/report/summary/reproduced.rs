@@ -41,9 +41,22 @@ impl TrialSummary {
         let shown = self.shown.iter().find(|shown| shown.invariant == invariant);
         match shown.map(|shown| shown.verdict) {
             Some(VerdictName::Violated) => Said::Failed,
+            // Others that come late, such as the harness's own, are not what it is about.
+            Some(VerdictName::Satisfied) if self.asks_late && !self.has_asked_late() => {
+                Said::Nothing
+            }
             Some(VerdictName::Satisfied) => Said::Held,
             _ => Said::Nothing,
         }
+    }
+
+    fn has_asked_late(&self) -> bool {
+        self.losses.get(&Phase::ReusedLate).is_some_and(|late| late.requests > 0)
+    }
+
+    /// Why it shows nothing of an invariant, where it says so.
+    pub fn why_nothing(&self, invariant: &str) -> Option<&str> {
+        self.shown.iter().find(|shown| shown.invariant == invariant)?.reason.as_deref()
     }
 
     /// The first violation of an invariant, with its events.

@@ -116,6 +116,7 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
         broken: Vec::new(),
         processes: BTreeSet::new(),
         losses: BTreeMap::new(),
+        asks_late: false,
     }
 }
 

@@ -126,7 +126,7 @@ impl Course<'_> {
     /// Puts one more connection into the accept queue, with its request.
     async fn queue_another(&mut self) -> Result<(), String> {
         let template = self.parts.first().map_or(0, |part| part.template);
-        let part = Part { pose: Pose::Queued, template, nth: 1 };
+        let part = Part { pose: Pose::Queued, template, nth: 1, later: None };
         let open = self.clients.open_connections();
         let others = open.wholly_asked();
         let actor = Actor::start(part, &self.clients, &mut self.workers);
