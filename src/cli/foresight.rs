@@ -15,20 +15,17 @@ const FORESEEN_MAX: u32 = 400;
 /// The target, with what its rehearsal is to find out for the trials of the plan, and for others.
 pub(super) fn with_wishes(subject: Subject, settings: &Settings, also: &[Trial]) -> Subject {
     let trials = [&foreseen(settings), also].concat();
-    let wants_lives = wants_lives(&trials);
+    let wants_lives = trials.iter().any(is_near);
     let crowd = wanted_crowd(settings, &trials, &subject);
-    Subject { wants_lives, crowd, ..subject }
+    let lives_of =
+        trials.iter().filter(|it| is_near(it)).filter_map(|it| it.asks.clone()).collect();
+    Subject { wants_lives, lives_of, crowd, ..subject }
 }
 
-/// Whether signals will be aimed at the lives of single requests.
-fn wants_lives(trials: &[Trial]) -> bool {
-    let is_near = |trial: &Trial| {
-        let moments = trial.signals.iter().map(|planned| planned.moment);
-        moments
-            .into_iter()
-            .any(|moment| matches!(moment, Moment::Near(near) if !near.landmark.is_of_job()))
-    };
-    trials.iter().any(is_near)
+/// Whether a signal will be aimed at the life of a single request.
+fn is_near(trial: &Trial) -> bool {
+    let mut moments = trial.signals.iter().map(|planned| planned.moment);
+    moments.any(|moment| matches!(moment, Moment::Near(near) if !near.landmark.is_of_job()))
 }
 
 /// How many requests are to be in process together, where descriptors allow it: the target's own,

@@ -223,6 +223,7 @@ fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
         names: subject.contract.requests.iter().map(|it| it.name.clone()).collect(),
         parallelism: subject.parallelism,
         has_jobs: subject.has_jobs,
+        lives: subject.lives.clone(),
     }
 }
 

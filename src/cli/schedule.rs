@@ -14,6 +14,7 @@ use crate::model::signal::Signal;
 use crate::plan::search::Search;
 use crate::plan::{PlanOptions, plan};
 use crate::trial::interrupt::Interrupt;
+use crate::trial::lives::Lives;
 
 use super::progress::Extent;
 
@@ -25,6 +26,9 @@ use fixed::Fixed;
 const SKIPPED_MAX: u32 = 200;
 /// Trials that only wait for their deadline, side by side with those that do something.
 pub(super) const WAITING_MAX: usize = 6;
+
+/// Connections of a situation, or what the target, or this machine, lacks for them.
+type Cast = Result<Vec<Part>, &'static str>;
 
 /// The trials of a run, handed out one by one.
 #[derive(Debug)]
@@ -57,6 +61,8 @@ pub struct Occasion {
     pub parallelism: Option<u16>,
     /// Whether it has background jobs.
     pub has_jobs: bool,
+    /// The lives of single requests that signals can be aimed at.
+    pub lives: Lives,
 }
 
 impl Occasion {
@@ -316,7 +322,7 @@ impl<'a> Schedule<'a> {
             Moment::Landmark { landmark } => Some(landmark),
             _ => None,
         });
-        let Occasion { address, requests, parallelism, .. } = &self.occasion;
+        let Occasion { address, parallelism, .. } = &self.occasion;
         self.occasion.lacks(trial.situation)?;
         let of_each = trial.load.connections.min(parallelism.unwrap_or(u16::MAX));
         let has_kernel = address.as_ref().is_some_and(|address| address.tcp().is_some());
@@ -324,16 +330,12 @@ impl<'a> Schedule<'a> {
             return Err("no write is declared (--write)");
         }
         if let Some(Moment::AtSyscall { point, .. }) = trial.signals.first().map(|it| it.moment) {
-            return cast_at_syscall(point.reach, requests);
+            return self.asked(trial, &|requests| cast_at_syscall(point.reach, requests));
         }
-        if let Some(name) = &trial.asks {
-            let gone = "the request that it asks for is asked for no more (--path)";
-            let at = self.occasion.named(name).ok_or(gone)?;
-            let alone = std::slice::from_ref(&requests[at]);
-            let parts = cast(trial.situation, landmark, alone, of_each)?;
-            return Ok(parts.into_iter().map(|part| Part { template: at, ..part }).collect());
-        }
-        match cast(trial.situation, landmark, requests, of_each) {
+        let parts =
+            self.asked(trial, &|requests| cast(trial.situation, landmark, requests, of_each));
+        match parts {
+            _ if trial.asks.is_some() => parts,
             // Where each request is answered at once, one is caught in process.
             Err(_) if self.is_running && trial.situation.has_requests_in_process() => Err(no_hold),
             Err(_) if trial.situation.has_requests_in_process() && has_kernel => Ok(Vec::new()),
@@ -341,22 +343,39 @@ impl<'a> Schedule<'a> {
         }
     }
 
+    /// The parts that ask for the request that a trial asks for alone, or for whichever suits them.
+    fn asked(&self, trial: &Trial, cast: &dyn Fn(&[PreparedRequest]) -> Cast) -> Cast {
+        let Occasion { requests, .. } = &self.occasion;
+        let Some(name) = &trial.asks else { return cast(requests) };
+        let gone = "the request that it asks for is asked for no more (--path)";
+        let at = self.occasion.named(name).ok_or(gone)?;
+        let parts = cast(std::slice::from_ref(&requests[at]))?;
+        Ok(parts.into_iter().map(|part| Part { template: at, ..part }).collect())
+    }
+
     /// The trial with what depends on the target: how many connections of each kind there are, how
     /// many kinds where those are mixed, and the name of the request that it asks for, where that is
     /// one. Which of them suits a situation depends on how long they took in the rehearsal.
     pub fn exactly(&self, trial: &Trial) -> Trial {
         let moment = trial.signals.first().map(|first| first.moment);
-        if matches!(moment, Some(Moment::AtSyscall { .. })) {
-            return trial.clone();
-        }
         let parts = self.parts(trial).unwrap_or_default();
-        let mut templates: Vec<usize> = parts.iter().map(|part| part.template).collect();
+        let mut templates: Vec<usize> = match moment {
+            // Whichever it was aimed at, whatever would suit the situation.
+            Some(Moment::Near(near)) if !near.landmark.is_of_job() => {
+                let aimed = self.occasion.lives.of(near, None);
+                aimed.map(|(template, _)| template).into_iter().collect()
+            }
+            _ => parts.iter().map(|part| part.template).collect(),
+        };
         templates.dedup();
         let asks = match templates[..] {
             [one] if trial.asks.is_none() => self.occasion.names.get(one).cloned(),
             _ => trial.asks.clone(),
         };
         let mut exact = Trial { asks, ..trial.clone() };
+        if matches!(moment, Some(Moment::AtSyscall { .. })) {
+            return exact;
+        }
         if let Some(most) = parts.iter().map(|part| part.nth + 1).max() {
             exact.load.connections = most;
         }
@@ -459,6 +478,7 @@ mod tests {
 
     use super::*;
     use crate::model::target::RequestTemplate;
+    use crate::plan::trial;
     use crate::trial::interrupt::interrupt;
 
     fn occasion(address: &str) -> Occasion {
@@ -546,6 +566,31 @@ mod tests {
         assert_eq!((control.situation, control.hold), (lost.situation, lost.hold));
         let mut rest = std::iter::from_fn(|| schedule.next().map(|(_, trial, _)| trial.number));
         assert!(!rest.by_ref().take(40).any(|number| number == control.number), "given twice");
+    }
+
+    #[test]
+    fn what_is_run_again_at_a_system_call_asks_for_the_same_request() {
+        let (_interrupter, interrupt) = interrupt();
+        let address: ServerAddress = "127.0.0.1:80".parse().unwrap();
+        let request = |n, path| PreparedRequest::new(n, &RequestTemplate::get(path), &address);
+        let occasion = Occasion {
+            requests: vec![request(0, "/"), request(1, "/other")],
+            names: vec!["GET /".into(), "GET /other".into()],
+            address: Some(address.clone()),
+            ..Occasion::default()
+        };
+        let plan = (PlanOptions::new(1), Extent::Trials(1), Instant::now());
+        let schedule = Schedule::new(plan, occasion, 1, &interrupt);
+        let at_syscall = "before accept".parse().unwrap();
+        let mut trial = trial(&PlanOptions::new(1), 1);
+        trial.situation = Situation::OneRequest;
+        trial.signals.truncate(1);
+        trial.signals[0].moment = at_syscall;
+        assert_eq!(schedule.exactly(&trial).asks.as_deref(), Some("GET /"));
+        trial.asks = Some("GET /other".into());
+        assert_eq!(schedule.parts(&trial).unwrap()[0].template, 1);
+        trial.asks = Some("GET /gone".into());
+        assert!(schedule.parts(&trial).unwrap_err().contains("asked for no more"));
     }
 
     #[test]

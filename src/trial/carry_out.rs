@@ -95,7 +95,7 @@ async fn run(
 /// A trial between readiness and its end.
 pub(super) struct Course<'a> {
     pub(super) trial: &'a Trial,
-    parts: &'a [Part],
+    pub(super) parts: &'a [Part],
     waits: &'a dyn Fn(),
     pub(super) subject: &'a Subject,
     pub(super) recorder: &'a Recorder,

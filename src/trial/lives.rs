@@ -40,6 +40,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub struct Lives {
     quick: Option<Rehearsed>,
     slow: Option<Rehearsed>,
+    /// Others that were wanted.
+    named: Vec<Rehearsed>,
 }
 
 /// The life of one request, on a connection of its own and on a kept one.
@@ -52,13 +54,24 @@ struct Rehearsed {
 }
 
 impl Lives {
-    /// The request that a moment is about, and its life.
+    /// The request that a moment is about, and its life; where a trial asks for one alone, that.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn of(&self, near: NearMoment) -> Result<(usize, RequestLife), &'static str> {
-        let which = if near.slow { self.slow } else { self.quick };
-        let which = which.ok_or("no request was rehearsed: name a plain one (--path)")?;
+    pub fn of(
+        &self,
+        near: NearMoment,
+        asked: Option<usize>,
+    ) -> Result<(usize, RequestLife), &'static str> {
+        let usual = if near.slow { self.slow } else { self.quick };
+        let all = usual.into_iter().chain(self.quick).chain(self.slow);
+        let which = match asked {
+            None => usual.ok_or("no request was rehearsed: name a plain one (--path)")?,
+            Some(template) => all
+                .chain(self.named.iter().copied())
+                .find(|rehearsed| rehearsed.template == template)
+                .ok_or("the request that it asks for was not rehearsed alone")?,
+        };
         let life = if near.kept { which.kept } else { Some(which.fresh) };
         Ok((which.template, life.ok_or("no connection was kept after its response")?))
     }
@@ -70,10 +83,10 @@ impl Lives {
     /// Why there is none.
     pub(super) async fn measured(
         &self,
-        near: NearMoment,
+        (near, asked): (NearMoment, Option<usize>),
         (prepared, address): (&[PreparedRequest], &ServerAddress),
     ) -> Result<(usize, RequestLife), &'static str> {
-        let (template, rehearsed) = self.of(near)?;
+        let (template, rehearsed) = self.of(near, asked)?;
         let (limit, times) = AGAIN;
         let mut seen = Vec::new();
         if prepared[template].usual <= limit {
@@ -93,17 +106,32 @@ pub(super) async fn rehearse(subject: &Subject, address: &ServerAddress) -> Live
     let Some(quickest) = quickest else { return Lives::default() };
     let longest = plain.next_back().unwrap_or(quickest);
     let Some(quick) = of_one(&prepared, quickest, address).await else { return Lives::default() };
-    let slow = match longest {
-        same if same == quickest => Some(quick),
-        long if prepared[long].usual >= LONG => {
-            let first_byte = prepared[long].first_byte;
-            let like = |life: RequestLife| life.with_response(first_byte, prepared[long].usual);
-            let (fresh, kept) = (like(quick.fresh), quick.kept.map(like));
-            Some(Rehearsed { template: long, fresh, kept })
+    let slow = of_another(&prepared, longest, (address, quick)).await;
+    let mut named = Vec::new();
+    for (template, request) in subject.contract.requests.iter().enumerate().take(prepared.len()) {
+        if subject.lives_of.contains(&request.name) && ![quickest, longest].contains(&template) {
+            named.extend(of_another(&prepared, template, (address, quick)).await);
         }
-        long => of_one(&prepared, long, address).await,
-    };
-    Lives { quick: Some(quick), slow }
+    }
+    Lives { quick: Some(quick), slow, named }
+}
+
+/// The life of a request that may take long, like that of the quickest where it does.
+async fn of_another(
+    prepared: &[PreparedRequest],
+    template: usize,
+    (address, quick): (&ServerAddress, Rehearsed),
+) -> Option<Rehearsed> {
+    match prepared[template].usual {
+        _ if template == quick.template => Some(quick),
+        usual if usual >= LONG => {
+            let first_byte = prepared[template].first_byte;
+            let like = |life: RequestLife| life.with_response(first_byte, usual);
+            let (fresh, kept) = (like(quick.fresh), quick.kept.map(like));
+            Some(Rehearsed { template, fresh, kept })
+        }
+        _ => of_one(prepared, template, address).await,
+    }
 }
 
 async fn of_one(

@@ -10,7 +10,7 @@ mod job_scene;
 mod landmarks;
 mod leftovers;
 pub mod life;
-mod lives;
+pub mod lives;
 mod near_job;
 mod near_scene;
 mod outward;

@@ -70,7 +70,9 @@ impl Course<'_> {
     async fn aim(&mut self, moment: NearMoment) -> Result<Nanos, &'static str> {
         let address = self.clients.address.as_ref().ok_or("the target has no listener")?;
         let quiet = (&self.clients.requests[..], address);
-        let (template, life) = self.subject.lives.measured(moment, quiet).await?;
+        let named = self.trial.asks.as_ref().and(self.parts.first());
+        let asked = named.map(|part| part.template);
+        let (template, life) = self.subject.lives.measured((moment, asked), quiet).await?;
         let timed = Timed::prepare(self.clients.clone(), template, moment.kept).await;
         let timed = timed.ok_or("no connection was kept after its response")?;
         sleep(REST).await;

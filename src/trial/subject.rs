@@ -54,6 +54,9 @@ pub struct Subject {
     pub lives: Lives,
     /// Whether signals will be aimed at the lives of single requests, so that they are rehearsed.
     pub wants_lives: bool,
+    /// Requests, by their names, whose lives are rehearsed besides those of the quickest and the
+    /// longest.
+    pub lives_of: Vec<String>,
     /// How long its start takes, at its quickest.
     pub start: StartTimes,
     /// Whether trials of a target that insists on its port run side by side all the same, each in a
@@ -106,6 +109,7 @@ impl Subject {
             crowd: 0,
             lives: Lives::default(),
             wants_lives: true,
+            lives_of: Vec::new(),
             start: StartTimes::default(),
             own_network: false,
             run_id,
