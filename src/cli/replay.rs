@@ -325,6 +325,10 @@ impl Case {
         };
         let mut reason = compared.err().map(|stop| stop.to_string());
         while reason.is_none() {
+            if let Err(stop) = bench.compare(&self.trial, &self.invariant, None) {
+                reason = Some(stop.to_string());
+                break;
+            }
             let rate = bench.rate(&self.trial, &self.invariant, 0);
             let tries = bench.tries(&self.trial) as u32;
             let is_enough = rate.runs >= needed || (runs.is_none() && rate.failed >= FAILED_ENOUGH);

@@ -92,9 +92,11 @@ impl Search<'_> {
     }
 
     fn continued(&self, earlier: &Reproduction) -> (Chain, Vec<String>) {
+        let compared = self.bench.compare(&earlier.trial, self.invariant, Some(self.until));
+        let stopped = compared.err().map(|stop| stop.to_string());
         let first = self.bench.rate(&earlier.trial, self.invariant, 0);
         let links = vec![Link { trial: earlier.trial.clone(), step: None }];
-        (self.shrunk(Chain { first, links, stopped: None }), earlier.steps.clone())
+        (self.shrunk(Chain { first, links, stopped }), earlier.steps.clone())
     }
 
     fn begun_with(&self, base: &Trial) -> Chain {
@@ -155,7 +157,11 @@ impl Search<'_> {
         is_enough: impl Fn(Rate) -> bool,
     ) -> (Rate, Option<String>) {
         loop {
+            let compared = self.bench.compare(trial, self.invariant, Some(until));
             let rate = self.bench.rate(trial, self.invariant, from);
+            if let Err(stop) = compared {
+                return (rate, Some(stop.to_string()));
+            }
             let tries = self.bench.tries(trial) - from;
             // Where the situation is seldom reached, that has an end, too.
             if is_enough(rate) || tries >= 2 * RUNS_ENOUGH as usize || (tries > 1 && rate.runs == 0)
@@ -195,6 +201,7 @@ impl Search<'_> {
             candidate.trial = self.bench.exactly(&candidate.trial);
             let is_kept = |rate| chain.first.is_kept_by(rate);
             loop {
+                self.bench.compare(&candidate.trial, self.invariant, Some(until))?;
                 let rate = self.bench.rate(&candidate.trial, self.invariant, 0);
                 let tries = self.bench.tries(&candidate.trial);
                 let is_unreached = tries > 1 && rate.runs == 0 || tries > 2 * RUNS_ENOUGH as usize;

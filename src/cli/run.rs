@@ -32,7 +32,7 @@ use super::error::UsageError;
 use super::failure::{Failure, internal};
 use super::foresight::with_wishes;
 use super::guardian::Guardian;
-use super::known::{self, Known};
+use super::known;
 use super::progress::{Extent, Progress};
 use super::publish::{Publication, RunRecord};
 use super::regressions::Book;
@@ -66,7 +66,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let ready = Ready::new(&settings, (seed, folder), &also, interrupt)?;
     let schedule = ready.schedule(interrupt)?;
     let desk = ready.desk(interrupt);
-    let known = known::try_first(&desk, &schedule, ready.workers, entries);
+    let known = known::try_first(&schedule, desk.extent, entries);
     desk.carry_out_all(&schedule);
     let (summaries, retries, failure) = desk.results();
     let failure = match failure {
@@ -77,7 +77,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         failure => failure,
     };
     let mut plan = schedule.plan();
-    plan.trials.extend(known.iter().flat_map(Known::trials).cloned());
+    plan.trials.extend(schedule.known());
     let record = RunRecord {
         settings: &settings,
         severities: desk.severities.clone(),

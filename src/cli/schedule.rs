@@ -19,11 +19,17 @@ use crate::trial::lives::Lives;
 use super::progress::Extent;
 
 mod fixed;
+pub(super) mod known;
 
 use fixed::Fixed;
+use known::Known;
 
 /// As many trials in a row that can't be carried out, or have no time left, mean that none can.
 const SKIPPED_MAX: u32 = 200;
+/// Known failures are tried in this part of the budget, and the plan's trials have the rest;
+const PART_OF_KNOWN: u32 = 2;
+/// more than once only in this part.
+const PART_OF_ROUNDS: u32 = 5;
 /// Trials that only wait for their deadline, side by side with those that do something.
 pub(super) const WAITING_MAX: usize = 6;
 
@@ -100,6 +106,8 @@ enum Source {
 #[derive(Debug)]
 struct State {
     source: Source,
+    /// What comes before.
+    known: Known,
     /// Why trials after the first round were chosen, by number.
     chosen: BTreeMap<u32, String>,
     busy: usize,
@@ -137,6 +145,7 @@ impl<'a> Schedule<'a> {
         };
         let state = State {
             source,
+            known: Known::default(),
             chosen: BTreeMap::new(),
             busy: 0,
             longest: BTreeMap::new(),
@@ -171,6 +180,16 @@ impl<'a> Schedule<'a> {
         Self { no_pid_1: why, ..self }
     }
 
+    /// Tries these before the plan's trials, each so often.
+    pub fn first(&self, known: Vec<(Trial, Vec<Part>, u32)>) {
+        self.lock().known = Known::new(known);
+    }
+
+    /// The trials of known failures that were begun.
+    pub fn known(&self) -> Vec<Trial> {
+        self.lock().known.begun.clone()
+    }
+
     /// How many threads can have a trial at the same time.
     pub fn threads(&self) -> usize {
         // A single worker has the target's only port to itself, also while it waits.
@@ -181,14 +200,25 @@ impl<'a> Schedule<'a> {
     /// budget is done.
     pub fn next(&self) -> Option<(Place<'_>, Trial, Vec<Part>)> {
         let mut state = self.lock();
-        while state.busy >= self.workers && !state.is_over {
-            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let (trial, parts) = self.draw(&mut state)?;
+        let (trial, parts) = loop {
+            while state.busy >= self.workers && !state.is_over {
+                state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            match self.draw(&mut state) {
+                Some(drawn) => break drawn,
+                // What a known failure shows may have to be compared with more.
+                None if state.known.is_under_way() && !state.is_over => {
+                    state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => return None,
+            }
+        };
         state.busy += 1;
-        state.trials.push(trial.clone());
-        if let Source::Search(search) = &mut state.source {
-            search.begin(&trial);
+        if !state.known.has(&trial) {
+            state.trials.push(trial.clone());
+            if let Source::Search(search) = &mut state.source {
+                search.begin(&trial);
+            }
         }
         let place = Place {
             schedule: self,
@@ -208,10 +238,12 @@ impl<'a> Schedule<'a> {
 
     /// Whether all that was lost was compared with what is lost without a signal.
     pub fn has_compared(&self) -> bool {
-        match &self.lock().source {
+        let state = self.lock();
+        let has_compared = match &state.source {
             Source::Fixed(fixed) => fixed.has_compared(),
             Source::Search(search) => search.has_compared(),
-        }
+        };
+        has_compared && state.known.has_compared()
     }
 
     /// Whether every situation had its turn.
@@ -256,10 +288,14 @@ impl<'a> Schedule<'a> {
     }
 
     fn draw(&self, state: &mut State) -> Option<(Trial, Vec<Part>)> {
+        if state.is_over || self.interrupt.asked().is_some() {
+            return None;
+        }
+        let known = state.known.next(&|round, longest| self.has_time_for_known(round, longest));
+        if known.is_some() {
+            return known;
+        }
         for _ in 0..SKIPPED_MAX {
-            if state.is_over || self.interrupt.asked().is_some() {
-                return None;
-            }
             let (trial, why) = match &mut state.source {
                 Source::Fixed(fixed) => (fixed.next()?, None),
                 Source::Search(_) => self.searched(state)?,
@@ -276,6 +312,12 @@ impl<'a> Schedule<'a> {
             }
         }
         None
+    }
+
+    fn has_time_for_known(&self, round: u32, longest: Duration) -> bool {
+        let Extent::Budget(budget) = self.extent else { return true };
+        let part = if round == 0 { PART_OF_KNOWN } else { PART_OF_ROUNDS };
+        self.begun.elapsed() + longest < budget / part
     }
 
     /// What the search would try now.
@@ -459,14 +501,17 @@ impl Drop for Place<'_> {
         let took = self.begun.elapsed();
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut state = self.schedule.lock();
+        if state.known.has(&self.trial) {
+            state.known.end(&self.trial, shown.as_ref(), took);
+            self.schedule.freed.notify_all();
+            return;
+        }
         let longest = state.longest.entry(self.trial.situation).or_default();
         *longest = took.max(*longest);
         let Some(shown) = shown else { return };
         match &mut state.source {
             Source::Search(search) => search.end(&self.trial, &shown),
-            Source::Fixed(fixed) => {
-                fixed.end(&self.trial, shown.lost && self.trial.hold.is_some());
-            }
+            Source::Fixed(fixed) => fixed.end(&self.trial, &shown),
         }
     }
 }

@@ -71,7 +71,15 @@ pub struct Trial {
     pub restart: bool,
 }
 
+/// Trials of known failures have numbers from here on, so that those of the plan have theirs.
+pub const FIRST_KNOWN: u32 = 90_001;
+
 impl Trial {
+    /// The same without a signal.
+    pub fn as_control(&self) -> Self {
+        Self { signals: Vec::new(), restart: false, ..self.clone() }
+    }
+
     /// Whether it has no signal, and shows what the same situation does without one.
     pub fn is_control(&self) -> bool {
         self.signals.is_empty()

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::plan::{Situation, Trial};
+use crate::model::plan::{FIRST_KNOWN, Situation, Trial};
 use crate::model::run::RunReport;
 use crate::model::search::{Choice, Kind, Shown, Standing};
 
@@ -22,10 +22,10 @@ use shown::{Book, usual_ms};
 /// No cell waits longer than this many times as many trials as there are cells.
 const PATIENCE: usize = 4;
 /// A cell that has failed so often is known to fail: it earns no more than an even share of the
-/// trials, for the rate.
-const ESTABLISHED: u32 = 5;
+/// trials, for the rate. Its losses are compared with as many controls.
+pub const ESTABLISHED: u32 = 5;
 /// So many trials that were missed don't count as visits: the next one may show something.
-const MISSES: u32 = 3;
+pub const MISSES: u32 = 3;
 
 /// What was tried, what it has shown, and what is next.
 #[derive(Clone, Debug)]
@@ -111,10 +111,12 @@ impl Search {
     /// The state in which a run ended, from its report; the options are those of the run.
     pub fn after(options: PlanOptions, report: &RunReport) -> Self {
         let mut search = Self::new(options);
-        for trial in &report.plan.trials {
+        // Known failures were none of its choice.
+        let own = report.plan.trials.iter().filter(|trial| trial.number < FIRST_KNOWN);
+        for trial in own.clone() {
             search.begin(trial);
         }
-        let planned = report.plan.trials.iter().map(|trial| (trial.number, trial));
+        let planned = own.map(|trial| (trial.number, trial));
         let planned: BTreeMap<_, _> = planned.collect();
         for over in &report.trials {
             if let Some(trial) = planned.get(&over.number) {
@@ -132,7 +134,7 @@ impl Search {
     /// It counts as begun only when [`Search::begin`] is told so.
     pub fn next(&self, has_time: &dyn Fn(Situation) -> bool) -> Option<Choice> {
         let open = |at: &usize| !self.books[*at].closed && has_time(self.cells[*at].kind.situation);
-        if let Some((at, of)) = self.wanted().filter(|(at, _)| open(at)) {
+        if let Some((at, of)) = self.wanted(&open) {
             return Some(self.choice(at, format!("compared with {}", self.cells[of].kind.name())));
         }
         if let Some(trial) = self.of_first_round(has_time) {
@@ -209,11 +211,12 @@ impl Search {
         self.favoured = situation;
     }
 
-    /// Whether something else was carried out to compare with, wherever something was lost.
+    /// Whether as many controls as something was lost, or enough of them, show what is lost without
+    /// a signal: those that were missed show nothing.
     pub fn has_compared(&self) -> bool {
-        (0..self.cells.len()).filter_map(|of| self.compared_with(of)).all(|(with, failed)| {
+        self.comparisons().into_iter().all(|(with, (failed, _))| {
             let book = &self.books[with];
-            failed == 0 || book.closed || book.over > 0
+            book.closed || book.showed() >= failed.min(ESTABLISHED)
         })
     }
 
@@ -276,7 +279,16 @@ impl Search {
     }
 
     /// A cell that the losses of others are to be compared with, and one of them.
-    fn wanted(&self) -> Option<(usize, usize)> {
+    fn wanted(&self, open: &dyn Fn(&usize) -> bool) -> Option<(usize, usize)> {
+        let wanted = self.comparisons().into_iter().find(|&(with, (failed, _))| {
+            let book = &self.books[with];
+            open(&with) && book.visits < failed.min(ESTABLISHED) + book.missed.min(MISSES)
+        });
+        wanted.map(|(with, (_, of))| (with, of))
+    }
+
+    /// The cells that others are to be compared with: how often those failed, and one of them.
+    fn comparisons(&self) -> BTreeMap<usize, (u32, usize)> {
         let mut failures: BTreeMap<usize, (u32, usize)> = BTreeMap::new();
         for of in 0..self.cells.len() {
             let Some((with, failed)) = self.compared_with(of).filter(|(_, n)| *n > 0) else {
@@ -284,11 +296,7 @@ impl Search {
             };
             failures.entry(with).or_insert((0, of)).0 += failed;
         }
-        failures.into_iter().find_map(|(with, (failed, of))| {
-            let book = &self.books[with];
-            let is_wanted = !book.closed && book.visits < failed.min(ESTABLISHED);
-            is_wanted.then_some((with, of))
-        })
+        failures
     }
 
     /// What a held situation does without a signal, or one that repeats its signal with only one;

@@ -28,6 +28,7 @@ mod reproduced;
 mod run;
 
 pub use bound::{Cases, is_violated};
+pub use controls::is_about_losses;
 use losses::{Losses, losses};
 pub(super) use pid_1::NEVER_EXITS;
 pub use reproduced::{Said, beside};

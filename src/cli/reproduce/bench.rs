@@ -11,7 +11,8 @@ use crate::model::phase::Phase;
 use crate::model::plan::{Situation, Trial};
 use crate::model::reproduction::Rate;
 use crate::model::run::{Evidence, TrialReport};
-use crate::report::summary::{Said, TrialSummary, beside};
+use crate::plan::search::{ESTABLISHED, MISSES};
+use crate::report::summary::{Said, TrialSummary, beside, is_about_losses};
 use crate::trial::isolation::own_network;
 
 use super::super::desk::{Desk, Kind, lock};
@@ -157,6 +158,46 @@ impl<'a> Bench<'a> {
         let missed = runs.iter().find_map(|run| run.report().missed.clone());
         let nothing = || runs.iter().find_map(|run| run.why_nothing(invariant)).map(str::to_owned);
         missed.or_else(nothing)
+    }
+
+    /// Runs what the losses of a trial that was held still are compared with, where that was not done
+    /// yet: without a control of that situation, with that pause, nobody knows whose fault they are.
+    ///
+    /// # Errors
+    /// When it is not run, and why.
+    pub(in crate::cli) fn compare(
+        &self,
+        trial: &Trial,
+        invariant: &str,
+        until: Option<Instant>,
+    ) -> Result<(), Stop> {
+        let failed = self.rate(trial, invariant, 0).failed.min(ESTABLISHED) as usize;
+        if trial.hold.is_none() || failed == 0 || !is_about_losses(invariant) {
+            return Ok(());
+        }
+        let control = trial.as_control();
+        let is_of = |it: &&TrialSummary| {
+            let report = it.report();
+            let same = (report.situation, &report.moment) == (trial.situation, &control.moment());
+            report.control && same && report.missed.is_none()
+        };
+        for _ in 0..failed + MISSES as usize {
+            let lacking = failed.saturating_sub(lock(&self.run).iter().filter(is_of).count());
+            if lacking == 0 {
+                break;
+            }
+            let before = self.tries(&control);
+            self.run_some(&control, lacking, until)?;
+            let mut state = lock(&self.state);
+            let own = state.tried.iter().find(|tried| is_same(&tried.trial, &control));
+            let new = own.map(|tried| tried.alone[before..].to_vec()).unwrap_or_default();
+            let mut run = lock(&self.run);
+            run.extend(new);
+            for tried in state.tried.iter_mut().filter(|tried| tried.trial.hold.is_some()) {
+                tried.shown = beside(&run, tried.alone.clone(), &self.desk.severities);
+            }
+        }
+        Ok(())
     }
 
     /// Runs a trial so often that others can be compared with it.

@@ -27,7 +27,8 @@ pub(super) struct Book {
     pub(super) closed: bool,
     /// How many kinds of outcome it has shown that no other trial of its situation has.
     pub(super) seen_once: u32,
-    missed: u32,
+    /// Those that count for nothing.
+    pub(super) missed: u32,
     outcomes: BTreeSet<String>,
     /// Those that are over.
     pub(super) over: u32,
@@ -45,6 +46,11 @@ impl Book {
             true => self.missed += 1,
             false => _ = self.outcomes.insert(shown.outcome.clone()),
         }
+    }
+
+    /// Those that are over, and count.
+    pub(super) fn showed(&self) -> u32 {
+        self.over - self.missed
     }
 
     /// How many kinds of outcome were seen.

@@ -112,6 +112,20 @@ fn losses_are_compared_with_what_happens_without_a_signal() {
 }
 
 #[test]
+fn a_control_that_was_missed_compares_nothing_and_is_asked_again() {
+    let mut search = search(&[Situation::Delivered, Situation::Idle]);
+    let shows = |trial: &Trial| Shown { lost: !trial.is_control(), ..usual(trial) };
+    let lost = carry_out(&mut search, 1, shows).remove(0);
+    assert!(!search.has_compared());
+    let missed = |trial: &Trial| Shown { missed: true, ..usual(trial) };
+    for shows in [&missed as &dyn Fn(&Trial) -> Shown, &shows] {
+        let control = carry_out(&mut search, 1, shows).remove(0);
+        assert!(control.trial.is_control() && control.trial.hold == lost.trial.hold);
+    }
+    assert!(search.has_compared());
+}
+
+#[test]
 fn a_second_signal_that_harms_is_compared_with_a_single_one() {
     for single in [Situation::SlowHandler, Situation::SecondSignal] {
         let mut search = search(&[Situation::SecondSignal, single, Situation::Idle]);

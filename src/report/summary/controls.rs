@@ -31,6 +31,11 @@ const ABOUT: [(&str, &[Phase]); 5] = [
     ("late-requests-are-not-swallowed", &[Phase::ReusedLate, Phase::ConnectedLate]),
 ];
 
+/// Whether a control may excuse what violates an invariant.
+pub fn is_about_losses(invariant: &str) -> bool {
+    ABOUT.iter().any(|(id, _)| *id == invariant)
+}
+
 /// A situation with its moment, and a signal: its control has the same, and none. Where one of
 /// several signals loses more than a control, the others must not hide it.
 type Cell<'t> = (Situation, &'t str, Option<Signal>);
