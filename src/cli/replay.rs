@@ -76,9 +76,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
             return Ok(failure.exit_code());
         }
     };
-    for reason in all.iter_mut().flat_map(|it| &mut it.reason) {
-        *reason = secrets.hide(reason).into_owned();
-    }
+    all.iter_mut().for_each(|replayed| secrets.hide_in_replayed(replayed));
     match settings.outputs.stdout {
         Format::Json => print(&shown::json(&all)),
         _ => print(&shown::text(&all)),
@@ -296,7 +294,9 @@ fn run_all(
 ) -> Result<Vec<Replayed>, Failure> {
     let seed = settings.seed.unwrap_or_else(draw_seed);
     let trials: Vec<Trial> = cases.iter().map(|case| case.trial.clone()).collect();
-    let ready = Ready::new(settings, (seed, settings.outputs.folder(seed)), &trials, interrupt)?;
+    // Beside what is replayed, which may have the same seed.
+    let folder = settings.outputs.folder(seed).join("replay");
+    let ready = Ready::new(settings, (seed, folder), &trials, interrupt)?;
     let schedule = ready.schedule(interrupt)?;
     let desk = ready.desk(interrupt);
     let bench = Bench::new(&desk, &schedule, ready.workers, Vec::new());

@@ -110,7 +110,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
 fn remember(report: &mut RunReport, (book, secrets): (Option<&mut Book>, &Secrets), folder: &Path) {
     let here = std::env::current_dir().unwrap_or_default();
     for found in &mut report.reproductions {
-        found.entry = secrets.hide(&found.entry).into_owned();
+        found.entry = secrets.hidden_name(&found.entry);
         let history = found.shown.as_ref().and_then(|shown| shown.history.clone());
         let path = folder.join(history.unwrap_or_default());
         let path = path.strip_prefix(&here).unwrap_or(&path);
@@ -181,7 +181,7 @@ impl<'s> Ready<'s> {
         let options = PlanOptions { points, crowd, ..self.settings.plan_options(self.seed) };
         let schedule = Schedule::new(
             (options, extent(self.settings.amount), self.begun),
-            occasion(subject, address.as_ref()),
+            occasion(subject, address.as_ref(), &self.settings.secrets()),
             self.workers,
             interrupt,
         )
@@ -216,11 +216,12 @@ fn broke_off(failure: Failure, code: u8, secrets: &Secrets) -> Result<u8, Failur
     Ok(code)
 }
 
-fn occasion(subject: &Subject, address: Option<&ServerAddress>) -> Occasion {
+fn occasion(subject: &Subject, address: Option<&ServerAddress>, secrets: &Secrets) -> Occasion {
+    let names = subject.contract.requests.iter().map(|it| it.name.clone());
     Occasion {
         address: address.cloned(),
         requests: address.map(|address| subject.prepared(address)).unwrap_or_default(),
-        names: subject.contract.requests.iter().map(|it| it.name.clone()).collect(),
+        names: names.map(|it| (it.clone(), secrets.hidden_name(&it))).collect(),
         parallelism: subject.parallelism,
         has_jobs: subject.has_jobs,
         lives: subject.lives.clone(),

@@ -9,7 +9,6 @@ use crate::load::request::PreparedRequest;
 use crate::model::address::ServerAddress;
 use crate::model::plan::{Moment, Plan, Situation, Trial};
 use crate::model::search::{SearchReport, Shown};
-use crate::model::secrets::hidden_text;
 use crate::model::signal::Signal;
 use crate::plan::search::Search;
 use crate::plan::{PlanOptions, plan};
@@ -61,8 +60,8 @@ pub struct Occasion {
     pub address: Option<ServerAddress>,
     /// What situations are made of.
     pub requests: Vec<PreparedRequest>,
-    /// How people name these.
-    pub names: Vec<String>,
+    /// How people name these, and what is written down of that.
+    pub names: Vec<(String, String)>,
     /// How many requests it works on at the same time, where that is few.
     pub parallelism: Option<u16>,
     /// Whether it has background jobs.
@@ -74,7 +73,7 @@ pub struct Occasion {
 impl Occasion {
     /// The request with this name, as it stands in a report.
     fn named(&self, name: &str) -> Option<usize> {
-        let is_it = |known: &String| known == name || hidden_text(known) == name;
+        let is_it = |(known, written): &(String, String)| known == name || written == name;
         self.names.iter().position(is_it).filter(|at| *at < self.requests.len())
     }
 
@@ -354,6 +353,10 @@ impl<'a> Schedule<'a> {
         if self.is_running && trial.situation == Situation::Startup {
             return Err("a process that runs already does not start");
         }
+        let moment = trial.signals.first().map(|it| it.moment);
+        if self.is_running && matches!(moment, Some(Moment::AtSyscall { .. })) {
+            return Err("a process that was not started here is not traced");
+        }
         if self.is_running && (trial.situation.is_held() || trial.as_pid_1) {
             return Err(no_hold);
         }
@@ -371,7 +374,7 @@ impl<'a> Schedule<'a> {
         if trial.situation.needs_writes() && !self.options.writes {
             return Err("no write is declared (--write)");
         }
-        if let Some(Moment::AtSyscall { point, .. }) = trial.signals.first().map(|it| it.moment) {
+        if let Some(Moment::AtSyscall { point, .. }) = moment {
             return self.asked(trial, &|requests| cast_at_syscall(point.reach, requests));
         }
         let parts =
@@ -411,7 +414,9 @@ impl<'a> Schedule<'a> {
         };
         templates.dedup();
         let asks = match templates[..] {
-            [one] if trial.asks.is_none() => self.occasion.names.get(one).cloned(),
+            [one] if trial.asks.is_none() => {
+                self.occasion.names.get(one).map(|(name, _)| name.clone())
+            }
             _ => trial.asks.clone(),
         };
         let mut exact = Trial { asks, ..trial.clone() };

@@ -1,6 +1,5 @@
 //! What ends a run before its plan or budget does.
 
-use crate::model::bound::Bound;
 use crate::model::verdict::{Severity, VerdictName};
 use crate::report::summary::{Cases, TrialSummary, is_violated};
 
@@ -45,11 +44,9 @@ impl Stopping {
             return true;
         }
         let Some(bound) = self.ending.until_bound else { return false };
-        self.is_reached(bound, schedule)
-    }
-
-    fn is_reached(&self, bound: Bound, schedule: &Schedule<'_>) -> bool {
         schedule.favour(self.cases.wanted(bound));
-        schedule.has_tried_all() && self.cases.are_enough(bound)
+        schedule.has_tried_all()
+            && self.cases.are_enough(bound)
+            && Cases::settled(trials, severities).are_enough(bound)
     }
 }

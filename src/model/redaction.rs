@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use super::event::{Event, EventKind, SourceLine};
 use super::header::Header;
+use super::plan::Trial;
+use super::reproduction::Replayed;
 use super::run::{Evidence, RunReport};
 use super::secrets::{Secrets, hidden_text, hidden_words};
 
@@ -20,7 +22,18 @@ impl Secrets {
         for text in jobs.url.iter_mut().chain(&mut jobs.submit) {
             *text = hidden_text(&self.hide(text));
         }
+        self.hide_in_trial(&mut header.trial);
         header
+    }
+
+    /// Takes them out of the name of the request that a trial asks for.
+    pub fn hide_in_trial(&self, trial: &mut Trial) {
+        trial.asks.iter_mut().for_each(|name| *name = self.hidden_name(name));
+    }
+
+    /// The name of a request, as it is written down.
+    pub fn hidden_name(&self, name: &str) -> String {
+        hidden_text(&self.hide(name))
     }
 
     /// The event without them.
@@ -61,7 +74,7 @@ impl Secrets {
     pub fn hide_in_report(&self, report: &mut RunReport) {
         report.target.command = self.hidden_command(&report.target.command);
         for request in &mut report.target.requests {
-            request.name = hidden_text(&self.hide(&request.name));
+            request.name = self.hidden_name(&request.name);
         }
         report.notes.iter_mut().for_each(|note| self.replace(note));
         for invariant in &mut report.invariants {
@@ -73,11 +86,15 @@ impl Secrets {
         for found in &mut report.reproductions {
             found.evidence.iter_mut().for_each(|evidence| self.hide_in_evidence(evidence));
             let reasons = found.shown.iter_mut().flat_map(|shown| &mut shown.missed);
-            let texts = reasons.chain(&mut found.stopped).chain([&mut found.entry]);
+            let texts = reasons.chain(&mut found.stopped).chain(&mut found.again);
             texts.for_each(|text| self.replace(text));
+            for text in found.steps.iter_mut().chain([&mut found.entry]) {
+                *text = self.hidden_name(text);
+            }
+            self.hide_in_trial(&mut found.trial);
         }
-        let reasons = report.replayed.iter_mut().flat_map(|replayed| &mut replayed.reason);
-        reasons.for_each(|reason| self.replace(reason));
+        report.replayed.iter_mut().for_each(|replayed| self.hide_in_replayed(replayed));
+        report.plan.trials.iter_mut().for_each(|trial| self.hide_in_trial(trial));
         let pid_1 = report.pid_1.iter_mut().flat_map(|pid_1| &mut pid_1.changes);
         pid_1.for_each(|change| self.replace(&mut change.message));
         let cells = report.coverage.iter_mut().flat_map(|cell| &mut cell.reason);
@@ -89,6 +106,12 @@ impl Secrets {
             *report.pooled_clients.errors.entry(self.hide(&error).into()).or_default() += times;
         }
         self.hide_in_value(&mut report.configuration);
+    }
+
+    /// Takes them out of what became of a known failure.
+    pub fn hide_in_replayed(&self, replayed: &mut Replayed) {
+        replayed.reason.iter_mut().for_each(|reason| self.replace(reason));
+        self.hide_in_trial(&mut replayed.trial);
     }
 
     fn hide_in_evidence(&self, evidence: &mut Evidence) {

@@ -73,9 +73,10 @@ pub enum PointManner {
 }
 
 impl SyscallPoint {
-    /// Whether it is counted: a request is accepted, and its connection closed, once.
+    /// Whether its number is written: a request is accepted once, and its connection closed once,
+    /// unless several processes have it.
     fn is_counted(self) -> bool {
-        matches!(self.call, Call::Wait | Call::Recv | Call::Send)
+        self.nth > 1 || matches!(self.call, Call::Wait | Call::Recv | Call::Send)
     }
 }
 
@@ -173,7 +174,7 @@ impl FromStr for SyscallPoint {
             None => 1,
         };
         let point = Self { reach, side, call, nth };
-        let is_right = words.next().is_none() && (nth == 1 || point.is_counted());
+        let is_right = words.next().is_none() && (nth == 1 || call != Call::Accept);
         if is_right { Ok(point) } else { Err(NoPoint) }
     }
 }

@@ -189,18 +189,23 @@ fn inconclusive(report: &RunReport) -> String {
     }
     if let Some(bound) = report.bound.as_ref().filter(|bound| reasons.is_empty() && !bound.reached)
     {
+        if bound.invariants.is_empty() {
+            return format!(
+                "inconclusive: losses above {} are not excluded: no invariant that fails a run was \
+                 exercised more than once a trial (--trials says how many trials)",
+                bound.rate
+            );
+        }
         let lacking =
             bound.invariants.iter().filter(|it| it.rate_upper_bound_95 > bound.rate.rate());
         let lacking: Vec<_> = lacking
             .map(|it| format!("{} {} %", it.id, percent_up(it.rate_upper_bound_95)))
             .collect();
-        let reached = match lacking.is_empty() {
-            true => "nothing that it is about was exercised".to_owned(),
-            false => format!("so far above {}", lacking.join(", ")),
-        };
         return format!(
-            "inconclusive: losses above {} are not excluded, {reached}: give it more time (--budget)",
-            bound.rate
+            "inconclusive: losses above {} are not excluded, so far above {}: give it more time \
+             (--budget)",
+            bound.rate,
+            lacking.join(", ")
         );
     }
     if reasons.is_empty() {

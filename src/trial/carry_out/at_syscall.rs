@@ -1,5 +1,6 @@
 //! A trial whose signal is sent while a thread of the target stands still at a system call.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -28,6 +29,8 @@ const TRACED_AT_MOST: Duration = Duration::from_secs(5);
 const HELD: Duration = Duration::from_millis(30);
 /// The kernel takes a connection and a request within this time, or not at all.
 const EXTRA_WITHIN: Duration = Duration::from_millis(300);
+/// Where a process has closed the connection, others that have it come to the point within this time.
+const CLOSED_WITHIN: Duration = Duration::from_millis(200);
 /// How often it is asked.
 const TICK: Duration = Duration::from_micros(200);
 
@@ -131,13 +134,29 @@ impl Course<'_> {
         let others = open.wholly_asked();
         let actor = Actor::start(part, &self.clients, &mut self.workers);
         let until = Instant::now() + EXTRA_WITHIN;
-        while open.wholly_asked().iter().all(|one| others.contains(one)) && !actor.is_over() {
-            if Instant::now() > until {
+        loop {
+            let asked = open.wholly_asked();
+            if let Some(other) = asked.into_iter().find(|one| !others.contains(one)) {
+                return self.waits(other);
+            }
+            if Instant::now() > until || actor.is_over() {
                 return Err("no other connection could be put into the accept queue".into());
             }
             sleep(TICK).await;
         }
-        Ok(())
+    }
+
+    /// Sees that a connection waits in the accept queue: another thread may have taken it.
+    fn waits(&mut self, client: SocketAddr) -> Result<(), String> {
+        let watch = self.watch.as_mut().map_err(|error| error.to_string())?;
+        let server = self.found.tcp().ok_or("only a TCP connection can be followed")?;
+        match watch.inode(server, client) {
+            Ok(Some(0)) => Ok(()),
+            Ok(_) => {
+                Err("the connection that was to wait in the accept queue was taken at once".into())
+            }
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 
@@ -146,15 +165,13 @@ async fn standstill(
     point: SyscallPoint,
     told: &mut UnboundedReceiver<News>,
 ) -> Result<Standstill, String> {
-    let until = Instant::now() + LIMIT;
+    let mut until = Instant::now() + LIMIT;
     while let Ok(Some(news)) = timeout_at(until, told.recv()).await {
         match news {
             News::Stopped(standstill) => return Ok(standstill),
             News::Seen(other) if (other.call, other.side) == (Call::Close, Side::After) => {
-                // That very one is told of next.
-                if other != point {
-                    break;
-                }
+                // Another process may still have the connection, and answer.
+                until = until.min(Instant::now() + CLOSED_WITHIN);
             }
             News::Seen(_) | News::Armed | News::Refused(_) => {}
         }
