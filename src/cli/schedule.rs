@@ -625,7 +625,7 @@ mod tests {
         let request = |n, path| PreparedRequest::new(n, &RequestTemplate::get(path), &address);
         let occasion = Occasion {
             requests: vec![request(0, "/"), request(1, "/other")],
-            names: vec!["GET /".into(), "GET /other".into()],
+            names: ["GET /", "GET /other"].map(|name| (name.into(), name.into())).to_vec(),
             address: Some(address.clone()),
             ..Occasion::default()
         };
