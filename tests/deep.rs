@@ -76,7 +76,9 @@ fn correct_servers_lose_nothing_at_any_point() {
         assert_eq!(violated(&report), Vec::<&str>::new(), "{report:#}");
         let (points, tried) = (&report["deep"]["points"], &report["deep"]["tried"]);
         let (points, tried) = (points.as_array().unwrap().len() as u64, tried.as_u64().unwrap());
-        assert!(points >= 30 && tried * 10 >= points.min(90) * 9, "{tried} of {points}");
+        // A third is tried with one more connection in the accept queue: where another thread takes
+        // that one, there is nothing to be shown.
+        assert!(points >= 30 && tried * 10 >= points.min(90) * 6, "{tried} of {points}");
     }
 }
 
