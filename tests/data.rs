@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::Instant;
 
-use harness::{BIN, Ended, Running, User, wait_until, words};
+use harness::{BIN, Ended, Running, USUAL, User, wait_until, words};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -40,18 +40,7 @@ fn check_database(name: &str, trials: &str) -> Value {
         &name,
     ];
     let user = User::new();
-    let usual = [
-        "--seed",
-        "7",
-        "-j",
-        "4",
-        "--no-config",
-        "--no-progress",
-        "--shrink-budget",
-        "0s",
-        "--reports-dir",
-        "r",
-    ];
+    let usual = [&["--seed", "7", "-j", "4"][..], &USUAL[..]].concat();
     let line = [&usual[..], &["--trials", trials], &options, &WRITES, &["--"], &own].concat();
     let ended = user.run(&line);
     let report = serde_json::from_str(&ended.stdout);

@@ -61,6 +61,7 @@ fn goes_round(fixture: &str, situation: &str, invariant: &str) {
     assert!(said.contains("FIXED") && !said.contains("STILL"), "{said}");
     let text = fs::read_to_string(here.join(KNOWN)).unwrap();
     assert!(!text.contains("[[regression]]"), "{text}");
+    assert!(text.starts_with('#') && said.contains("none left"), "{said}{text}");
 }
 
 #[test]
@@ -182,6 +183,46 @@ fn what_can_not_be_shown_is_neither_fixed_nor_failing() {
     let (code, said) = tool(here, &["replay", "--trials", "2"], "correct");
     assert_eq!(code, 3, "two runs show nothing of what comes once in a hundred: {said}");
     assert!(said.contains("299 are needed"), "{said}");
+}
+
+/// One trial that failed, of which nobody knows how often it does, says nothing when it holds.
+#[test]
+fn what_failed_once_is_not_called_fixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let words = ["--trials", "1", "--situation", "slow-handler", "--shrink-budget", "0s"];
+    let (code, said) = tool(here, &[&words[..], &["--seed", "7"]].concat(), "drops-in-flight");
+    assert_eq!(code, 1, "{said}");
+    let words = ["replay", "reports/7/trial-0001.jsonl", "--trials", "4"];
+    let (code, said) = tool(here, &words, "correct");
+    assert_eq!(code, 3, "{said}");
+    for part in ["NOT SHOWN", "is not known", "p ≥ 95 %"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (code, said) = tool(here, &words, "drops-in-flight");
+    assert_eq!((code, said.contains("STILL FAILS")), (1, true), "{said}");
+}
+
+#[test]
+fn nothing_to_replay_is_no_mistake_and_a_wrong_path_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let replay = |words: &[&str]| {
+        let mut tool = Command::new(TOOL);
+        let output = tool.current_dir(folder.path()).arg("replay").args(words).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, said) = replay(&[]);
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("nothing to replay"), "{said}");
+    fs::write(folder.path().join(KNOWN), "").unwrap();
+    let (code, said) = replay(&["--format", "json"]);
+    assert_eq!((code, said.trim()), (0, "[]"));
+    for wrong in ["reports/8", "trial-0001.jsonl", ".", KNOWN] {
+        let (code, said) = replay(&[wrong]);
+        assert_eq!(code, 2, "{wrong}: {said}");
+        assert!(said.contains("can't replay"), "{wrong}: {said}");
+    }
 }
 
 #[test]

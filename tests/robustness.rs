@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use harness::{BIN, Ended, Running, User, fixed_port, wait_until, words};
+use harness::{BIN, Ended, Running, USUAL, User, fixed_port, wait_until, words};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::Value;
 
@@ -361,16 +361,7 @@ fn most_at_once((shell, first): (&str, &str), options: &[&str]) -> i32 {
         fixed_port()
     );
     let usual = ["--situation", "idle", "--path", "/", "--trials", "12"];
-    let words = [
-        "--seed",
-        "1",
-        "--no-config",
-        "--no-progress",
-        "--shrink-budget",
-        "0s",
-        "--reports-dir",
-        "r",
-    ];
+    let words = [&["--seed", "1"][..], &USUAL[..]].concat();
     let target = ["--", shell, "-c", &script, BIN];
     let ended = user.run(&[&words[..], &usual, options, &target].concat());
     assert!([0, 3].contains(&ended.code()), "{ended:?}");

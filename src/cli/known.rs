@@ -2,7 +2,7 @@
 
 use crate::model::plan::Trial;
 use crate::model::regressions::Regression;
-use crate::model::reproduction::{Rate, Replayed, Standing};
+use crate::model::reproduction::{Rate, Replayed};
 use crate::report::summary::{Said, SeverityTable, TrialSummary, beside};
 
 use super::progress::Extent;
@@ -37,7 +37,8 @@ pub(super) fn try_first(
         let Ok(trial) = entry.trial(first_number(tried.len())) else { continue };
         let rounds = match extent {
             Extent::Trials(_) => 1,
-            Extent::Budget(_) => entry.found.rate.runs_to_tell(),
+            // Where no rate is known, none is too many.
+            Extent::Budget(_) => entry.found.rate.runs_to_tell().unwrap_or(u32::MAX),
         };
         let place = schedule.parts(&trial).map(|parts| {
             tried.push((trial.clone(), parts, rounds));
@@ -65,7 +66,6 @@ impl Known {
             Said::Held => rate.and(false),
             Said::Nothing => rate,
         });
-        let standing = Replayed::standing(self.recorded, now).unless_less(self.less.is_some());
         let lacking = || self.place.err().map(str::to_owned);
         let untried = || own.is_empty().then(|| NO_TIME.to_owned());
         let of_run = || {
@@ -74,19 +74,9 @@ impl Known {
                 it.report().missed.clone().or_else(nothing)
             })
         };
-        let reason = match standing {
-            Standing::NotShown => {
-                lacking().or_else(untried).or_else(|| self.less.clone()).or_else(of_run)
-            }
-            _ => None,
-        };
-        Replayed {
-            invariant: self.invariant.clone(),
-            trial: self.trial.clone(),
-            recorded: self.recorded,
-            now,
-            standing,
-            reason,
-        }
+        let less = || self.less.clone();
+        let why = || lacking().or_else(untried).or_else(less).or_else(of_run);
+        let known = (&*self.invariant, &self.trial, self.recorded);
+        Replayed::of(known, now, self.less.is_some(), why)
     }
 }

@@ -81,30 +81,49 @@ impl Book {
         for reproduction in found.iter_mut().filter(|it| it.rate.failed > 0) {
             let Some((entry, table)) = parsed(&reproduction.entry) else { continue };
             self.put(&mut document, entry, table);
-            let here = std::env::current_dir().unwrap_or_default();
-            let shown = self.path.strip_prefix(&here).unwrap_or(&self.path);
-            reproduction.file = Some(shown.display().to_string());
+            reproduction.file = Some(self.shown_path());
             is_changed = true;
         }
         if is_changed { self.write(&document.to_string()) } else { Ok(()) }
     }
 
-    /// Takes entries out, by their places.
+    /// Takes entries out, by their places, with the comments above them; how many are left. What its
+    /// author wrote at the top of the file stays, and in an empty one it says what it is for.
     ///
     /// # Errors
     /// When it can't be written.
-    pub(super) fn retire(&mut self, places: &[usize]) -> Result<(), UsageError> {
+    pub(super) fn retire(&mut self, places: &[usize]) -> Result<usize, UsageError> {
         let mut document = self.document();
         let Some(tables) = document.get_mut(ENTRIES).and_then(Item::as_array_of_tables_mut) else {
-            return Ok(());
+            return Ok(0);
         };
+        let top = if places.contains(&0) { tables.get(0).map(top_of) } else { None };
         for place in places.iter().rev() {
             tables.remove(*place);
         }
-        if tables.is_empty() {
+        let left = tables.len();
+        if let (Some(top), Some(first)) = (&top, tables.get_mut(0)) {
+            let own = first.decor().prefix().and_then(|it| it.as_str()).unwrap_or_default();
+            let own = own.trim_start_matches('\n').to_owned();
+            first.decor_mut().set_prefix(format!("{top}{own}"));
+        }
+        if left == 0 {
             document.remove(ENTRIES);
         }
-        self.write(&document.to_string())
+        let rest = document.to_string();
+        let text = match (left, top.unwrap_or_default()) {
+            (1.., _) => rest,
+            (0, top) if top.trim().is_empty() => format!("{PREFACE}{rest}"),
+            (0, top) => format!("{}\n{}", top.trim_end(), rest),
+        };
+        self.write(&text)?;
+        Ok(left)
+    }
+
+    /// Where it is, from here.
+    pub(super) fn shown_path(&self) -> String {
+        let here = std::env::current_dir().unwrap_or_default();
+        self.path.strip_prefix(&here).unwrap_or(&self.path).display().to_string()
     }
 
     fn document(&self) -> DocumentMut {
@@ -152,6 +171,12 @@ impl Book {
         self.text = text;
         Ok(())
     }
+}
+
+/// What stands above a table, up to the last empty line: what is below it is about the table.
+fn top_of(first: &Table) -> String {
+    let above = first.decor().prefix().and_then(|it| it.as_str()).unwrap_or_default();
+    above.rfind("\n\n").map_or(String::new(), |end| above[..end + 2].to_owned())
 }
 
 /// Those of any file that is made for others to read; the umask takes from them.
@@ -238,10 +263,25 @@ mod tests {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         assert!(!text.contains("9 of 10"));
-        let mut book = book(&path, true);
-        book.retire(&[0, 2]).unwrap();
+        let mut known = book(&path, true);
+        assert_eq!(known.retire(&[0, 2]).unwrap(), 1);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("5 of 10") && !text.contains("3 of 10"), "{text}");
+        assert!(text.starts_with("# Failures that") && !text.contains("ticket"), "{text}");
+        let mut known = book(&path, true);
+        assert_eq!(known.retire(&[0]).unwrap(), 0);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# Failures that") && text.contains("# The end."), "{text}");
+        assert_eq!(book(&path, true).entries, []);
+    }
+
+    #[test]
+    fn a_file_whose_last_entry_is_retired_still_says_what_it_is_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known.toml");
+        fs::write(&path, found(Situation::Idle, 9).entry).unwrap();
+        assert_eq!(book(&path, true).retire(&[0]).unwrap(), 0);
+        assert_eq!(fs::read_to_string(&path).unwrap(), PREFACE);
     }
 
     #[test]

@@ -5,68 +5,75 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::invariants;
-use crate::judge::judge;
-use crate::model::history::History;
 use crate::model::plan::{Situation, Trial};
-use crate::model::reproduction::{Rate, Replayed, Standing};
-use crate::model::run::RunReport;
-use crate::model::secrets::REDACTED;
-use crate::model::verdict::{Severity, VerdictName};
+use crate::model::reproduction::{Replayed, Standing};
 use crate::report::{Format, replay as shown};
 use crate::trial::interrupt::Interrupt;
 
 use super::args::RunArgs;
 use super::args::again::ReplayArgs;
-use super::config::{self, ConfigFile};
 use super::error::UsageError;
 use super::failure::Failure;
 use super::publish::{REPORT, print};
 use super::regressions::Book;
-use super::render;
 use super::reproduce::bench::{Bench, Stop};
 use super::run::{Ready, draw_seed};
 use super::settings::Settings;
-use super::store;
 use super::{complain, here, interrupt};
+
+mod cases;
+mod recorded;
+mod saved;
+
+use cases::{Case, Cases, of_book, of_path};
+use saved::settings_of;
 
 /// A failure is run so often at least, unless it comes back before: a rate by fewer says little.
 const RUNS_LEAST: u32 = 10;
+/// Where nobody knows how often it fails, so many show at least that it does not often.
+const RUNS_UNKNOWN: u32 = 30;
+/// What is rarer than once in a hundred takes more, and the user's word (--trials).
+const RUNS_MOST: u32 = 300;
 /// A trial with several signals is compared with so many that have one.
 const COMPARED_WITH: usize = 8;
 /// It is run no more when it has failed so often.
 const FAILED_ENOUGH: u32 = 5;
 
-/// One failure that is to be run again.
-struct Case {
-    invariant: String,
-    trial: Trial,
-    recorded: Rate,
-    /// Whether the trial says how many connections and kinds of them it had.
-    is_exact: bool,
-}
-
 /// Runs them again; the exit code is 1 where one still fails, 3 where one could not be shown.
 ///
 /// # Errors
-/// When there is nothing to run, or it can't be run.
+/// When what is named can't be read, or can't be run.
 pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     let here = here()?;
-    let (source, run) = source(&args.run, &here);
-    let (settings, cases, book) = match source {
+    let (source, run) = source(&args.run, &here)?;
+    let (settings, cases, mut book) = match source {
         Some(path) => {
-            let (cases, file) = of_path(&path, args.trial)?;
-            let settings = match file {
-                Some(file) => settings_of(file, &run, &here)?,
+            let Cases { all, recorded, none } = of_path(&path, args.trial)?;
+            let settings = match recorded {
+                Some(recorded) => settings_of(recorded, &run, &here)?,
                 None => Settings::resolve(&run, std::env::vars_os(), &here)?,
             };
-            (settings, cases, None)
+            (settings, (all, none), None)
         }
         None => {
             let settings = Settings::resolve(&run, std::env::vars_os(), &here)?;
             let book = Book::open(&settings.again)?;
-            (settings, of_book(book.as_ref())?, book)
+            let named = run.again.regressions.as_ref().map(|path| here.join(path));
+            if let Some(path) = named.filter(|path| !path.exists()) {
+                return Err(refused(&path, "there is no such file"));
+            }
+            let Cases { all, none, .. } = of_book(book.as_ref())?;
+            (settings, (all, none), book)
         }
     };
+    let (cases, none) = cases;
+    if cases.is_empty() {
+        print(&match settings.outputs.stdout {
+            Format::Json => shown::json(&[]),
+            _ => format!("  nothing to replay: {none}\n"),
+        });
+        return Ok(0);
+    }
     let interrupt = interrupt()?;
     let secrets = settings.secrets();
     let mut all = match run_all(&settings, &run, &cases, &interrupt) {
@@ -77,16 +84,11 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         }
     };
     all.iter_mut().for_each(|replayed| secrets.hide_in_replayed(replayed));
-    match settings.outputs.stdout {
-        Format::Json => print(&shown::json(&all)),
-        _ => print(&shown::text(&all)),
-    }
-    if args.retire
-        && let Some(mut book) = book
-    {
-        let is_fixed = |(_, it): &(usize, &Replayed)| it.standing == Standing::Fixed;
-        let fixed: Vec<usize> = all.iter().enumerate().filter(is_fixed).map(|it| it.0).collect();
-        book.retire(&fixed)?;
+    let is_text = settings.outputs.stdout != Format::Json;
+    print(&if is_text { shown::text(&all) } else { shown::json(&all) });
+    if args.retire {
+        let said = retire(book.as_mut(), &all)?;
+        print(if is_text { &said } else { "" });
     }
     Ok(match interrupt.asked() {
         Some(signal) => u8::try_from(128 + signal.number()).unwrap_or(u8::MAX),
@@ -94,196 +96,69 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     })
 }
 
+/// Takes what is fixed out of the file, and says so.
+fn retire(book: Option<&mut Book>, all: &[Replayed]) -> Result<String, Failure> {
+    let Some(book) = book else {
+        return Ok("  --retire takes nothing out: no regressions file was run\n".to_owned());
+    };
+    let is_fixed = |(_, it): &(usize, &Replayed)| it.standing == Standing::Fixed;
+    let fixed: Vec<usize> = all.iter().enumerate().filter(is_fixed).map(|it| it.0).collect();
+    let path = book.shown_path();
+    if fixed.is_empty() {
+        return Ok(format!("  --retire takes nothing out of {path}: none is fixed\n"));
+    }
+    let left = book.retire(&fixed)?;
+    Ok(shown::retired(fixed.len(), left, &path))
+}
+
 /// What is named first, where that is a report, its folder or a history, and the rest of the words,
 /// which are the target's.
-fn source(run: &RunArgs, here: &Path) -> (Option<PathBuf>, RunArgs) {
-    let named = run.target.as_ref().map(|target| here.join(target));
-    let is_source = |path: &PathBuf| {
-        let is_recorded = path.extension().is_some_and(|it| it == "json" || it == "jsonl");
-        is_recorded || path.join(REPORT).is_file()
+///
+/// # Errors
+/// When it is none of these, and no program either.
+fn source(run: &RunArgs, here: &Path) -> Result<(Option<PathBuf>, RunArgs), Failure> {
+    let Some(word) = &run.target else { return Ok((None, run.clone())) };
+    let path = here.join(word);
+    let is_recorded = path.extension().is_some_and(|it| it == "json" || it == "jsonl");
+    if is_recorded && !path.exists() {
+        return Err(refused(Path::new(word), "there is no such file"));
+    }
+    if is_recorded || path.join(REPORT).is_file() {
+        let mut words = run.args.iter().cloned();
+        let run = RunArgs { target: words.next(), args: words.collect(), ..run.clone() };
+        return Ok((Some(path), run));
+    }
+    let place = run.start.cwd.as_ref().map_or_else(|| here.to_owned(), |cwd| here.join(cwd));
+    match no_program(word, &place) {
+        Some(reason) => Err(refused(Path::new(word), reason)),
+        None => Ok((None, run.clone())),
+    }
+}
+
+/// Why a word can't be what is to be started.
+fn no_program(word: &str, place: &Path) -> Option<&'static str> {
+    let path = place.join(word);
+    let is_on_path = || {
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&folders).any(|folder| folder.join(word).is_file())
     };
-    let Some(path) = named.filter(is_source) else { return (None, run.clone()) };
-    let mut words = run.args.iter().cloned();
-    (Some(path), RunArgs { target: words.next(), args: words.collect(), ..run.clone() })
+    match () {
+        () if path.is_dir() => {
+            Some("no report.json is in it\n  name the folder of a run: reports/SEED")
+        }
+        () if path.extension().is_some_and(|it| it == "toml") => Some(
+            "it is no report and no history\n  name the file of known failures with --regressions",
+        ),
+        () if path.is_file() || (!word.contains('/') && is_on_path()) => None,
+        () => Some(
+            "there is no such report, history or program\n  name the folder of a run \
+             (reports/SEED), its report.json, one history, or a target",
+        ),
+    }
 }
 
 fn refused(what: &Path, reason: impl Into<String>) -> Failure {
     UsageError::Replay { what: what.display().to_string(), reason: reason.into() }.into()
-}
-
-fn of_book(book: Option<&Book>) -> Result<Vec<Case>, Failure> {
-    let Some(book) = book else {
-        let what = Path::new("known failures");
-        return Err(refused(what, "no file of them is read (--no-regressions, --no-config)"));
-    };
-    let case = |(at, entry): (usize, &crate::model::regressions::Regression)| {
-        let (invariant, recorded) = (entry.invariant.clone(), entry.found.rate);
-        // Those that can't be understood were refused when the file was read.
-        let trial = entry.trial(1 + at as u32).ok()?;
-        Some(Case { invariant, recorded, trial, is_exact: true })
-    };
-    let cases: Vec<_> = book.entries.iter().enumerate().filter_map(case).collect();
-    match cases.is_empty() {
-        true => Err(refused(
-            book.path(),
-            "it has no entry\n  name a report or a history: shutdown-check replay reports/SEED",
-        )),
-        false => Ok(cases),
-    }
-}
-
-/// What a report or a history shows to fail, and the settings of its run where they are known.
-fn of_path(path: &Path, trial: Option<u32>) -> Result<(Vec<Case>, Option<Recorded>), Failure> {
-    if path.extension().is_some_and(|extension| extension == "jsonl") {
-        let history = store::read(path)?;
-        let trial = &with_its_request(&history);
-        let violated = judge(&history)
-            .into_iter()
-            .filter(|finding| finding.verdict.outcome() == VerdictName::Violated);
-        let case = |finding: crate::model::verdict::Finding| Case {
-            invariant: finding.invariant.to_owned(),
-            trial: trial.clone(),
-            recorded: Rate { failed: 1, runs: 1 },
-            is_exact: false,
-        };
-        let cases: Vec<_> = violated.map(case).collect();
-        if cases.is_empty() {
-            return Err(refused(path, "it violates nothing that could be seen again"));
-        }
-        let report = path.with_file_name(REPORT);
-        let beside = report.is_file().then(|| render::read(&report)).transpose()?;
-        let command = history.header().command.clone();
-        let recorded = beside.map(|report| Recorded { report, command });
-        return Ok((cases, recorded));
-    }
-    let file = if path.is_dir() { path.join(REPORT) } else { path.to_owned() };
-    let report = render::read(&file)?;
-    let cases = of_report(&report, trial).ok_or_else(|| match trial {
-        Some(trial) => refused(path, format!("its trial {trial} violates nothing, or is none")),
-        None => refused(path, "nothing in it fails a run\n  name one of its trials (--trial N)"),
-    })?;
-    let command = report.target.command.clone();
-    Ok((cases, Some(Recorded { report, command })))
-}
-
-/// The trial of a history, with the request that it asked for, where that was one: which of them suits
-/// a situation is known better by what was done than by another rehearsal.
-fn with_its_request(history: &History) -> Trial {
-    let trial = history.header().trial.clone();
-    let mut templates: Vec<u16> = history.requests().map(|(_, it)| it.template).collect();
-    templates.sort_unstable();
-    templates.dedup();
-    let named = match templates[..] {
-        [one] if !trial.situation.is_load() => history.contract().requests.get(usize::from(one)),
-        _ => None,
-    };
-    let asks = trial.asks.clone().or_else(|| named.map(|request| request.name.clone()));
-    Trial { asks, ..trial }
-}
-
-/// The shrunk failures of a report; where there are none, the smallest trial of each; or one trial.
-fn of_report(report: &RunReport, trial: Option<u32>) -> Option<Vec<Case>> {
-    let planned = |number: u32| report.plan.trials.iter().find(|it| it.number == number);
-    let once = |invariant: &str, number: u32| {
-        let trial = planned(number)?.clone();
-        let (invariant, recorded) = (invariant.to_owned(), Rate { failed: 1, runs: 1 });
-        Some(Case { invariant, trial, recorded, is_exact: false })
-    };
-    let cases: Vec<Case> = match trial {
-        Some(number) => {
-            let trial = report.trials.iter().find(|it| it.number == number)?;
-            trial.violated.iter().filter_map(|id| once(id, number)).collect()
-        }
-        None => {
-            let failed = report
-                .invariants
-                .iter()
-                .filter(|it| (it.level, it.verdict) == (Severity::Deny, VerdictName::Violated));
-            let shrunk = |id: &str| {
-                let found = report.reproductions.iter().find(|it| it.invariant == id)?;
-                let (trial, recorded) = (found.trial.clone(), found.rate);
-                Some(Case { invariant: id.to_owned(), trial, recorded, is_exact: true })
-            };
-            failed
-                .filter_map(|it| {
-                    let first = || once(&it.id, it.evidence.first()?.trial);
-                    shrunk(&it.id).or_else(first)
-                })
-                .collect()
-        }
-    };
-    Some(cases).filter(|cases| !cases.is_empty())
-}
-
-/// A run that was, whose settings hold again.
-struct Recorded {
-    report: RunReport,
-    command: Vec<String>,
-}
-
-/// The settings of a run that was, with what is said now on top. What its report does not keep, since
-/// it may be secret, comes from the file of the repository, or has to be said again.
-fn settings_of(recorded: Recorded, run: &RunArgs, here: &Path) -> Result<Settings, Failure> {
-    let mut table = recorded.report.configuration;
-    let found = match run.source.no_config {
-        true => None,
-        false => config::read(&here.join(config::DEFAULT_NAME), false)?,
-    };
-    let found = found.unwrap_or_default();
-    let Some(keys) = table.as_object_mut() else {
-        return Ok(Settings::resolve(run, std::env::vars_os(), here)?);
-    };
-    for key in ["pid", "seed", "trials", "budget", "reports-dir", "shrink-budget"] {
-        keys.remove(key);
-    }
-    if run.target.is_some() || recorded.command.is_empty() {
-        keys.remove("target");
-    } else if !keys.contains_key("target") {
-        keys.insert("target".into(), recorded.command.into());
-    }
-    let is_said = |(key, value): (&String, &serde_json::Value)| {
-        let is_kept =
-            !value.to_string().contains(REDACTED) && !value.to_string().contains("sha256 ");
-        is_kept || key == "env"
-    };
-    let unsaid: Vec<String> =
-        keys.iter().filter(|it| !is_said(*it)).map(|(key, _)| key.clone()).collect();
-    for key in unsaid {
-        let is_known = match key.as_str() {
-            "request" => !run.load.path.is_empty() || !found.request.is_empty(),
-            "target" => !found.target.is_empty(),
-            "writes" => run.load.write.is_some() || found.writes.is_some(),
-            _ => false,
-        };
-        if !is_known {
-            let reason = format!(
-                "the report does not keep all of {key}, since it may be secret\n  say it again on \
-                 the command line, or in {}",
-                config::DEFAULT_NAME
-            );
-            return Err(UsageError::Replay { what: "the run".into(), reason }.into());
-        }
-        keys.remove(&key);
-    }
-    let named = keys.remove("env").and_then(|env| env.as_object().cloned()).unwrap_or_default();
-    let given = |name: &String| {
-        found.env.contains_key(name) || run.start.env.iter().any(|(key, _)| key == name)
-    };
-    if let Some(name) = named.keys().find(|name| !given(name)) {
-        let reason =
-            format!("the report does not keep the variable {name}: give it (--env {name}=…)");
-        return Err(UsageError::Replay { what: "the run".into(), reason }.into());
-    }
-    let mut file: ConfigFile = config::of_report(&table, Path::new(REPORT))?;
-    file.env = found.env;
-    if file.target.is_empty() {
-        file.target = found.target;
-    }
-    if file.request.is_empty() {
-        file.request = found.request;
-    }
-    file.writes = file.writes.or(found.writes);
-    Ok(Settings::of_file(run, std::env::vars_os(), (&file, here))?)
 }
 
 fn run_all(
@@ -317,7 +192,10 @@ fn once(trial: &Trial) -> Trial {
 impl Case {
     /// Runs it until it has failed often enough, or held so often that it is fixed.
     fn run(&self, bench: &Bench<'_>, runs: Option<u32>, until: Option<Instant>) -> Replayed {
-        let needed = runs.unwrap_or_else(|| self.recorded.runs_to_tell().max(RUNS_LEAST));
+        let needed = runs.unwrap_or_else(|| match self.recorded.runs_to_tell() {
+            None => RUNS_UNKNOWN,
+            Some(needed) => needed.clamp(RUNS_LEAST, RUNS_MOST),
+        });
         let compared = match self.invariant == invariants::REPEATED {
             // What one signal does as well is not the repetition's fault.
             true => bench.compare_with(&once(&self.trial), COMPARED_WITH),
@@ -353,20 +231,13 @@ impl Case {
         }
         let now = bench.rate(&self.trial, &self.invariant, 0);
         let less = bench.has_less_of(&self.trial).filter(|_| self.is_exact);
-        let standing = Replayed::standing(self.recorded, now).unless_less(less.is_some());
-        let reason = less.or(reason).or_else(|| bench.missed(&self.trial, &self.invariant));
-        let is_known = invariants::find(&self.invariant).is_some();
-        Replayed {
-            invariant: self.invariant.clone(),
-            trial: self.trial.clone(),
-            recorded: self.recorded,
-            now,
-            standing,
-            reason: match standing {
-                Standing::NotShown if !is_known => Some("no invariant has this name".into()),
-                Standing::NotShown => reason,
-                _ => None,
-            },
-        }
+        let has_less = less.is_some();
+        let why = || {
+            let is_known = invariants::find(&self.invariant).is_some();
+            let unknown = (!is_known).then(|| "no invariant has this name".to_owned());
+            let missed = || bench.missed(&self.trial, &self.invariant);
+            unknown.or(less).or(reason).or_else(missed)
+        };
+        Replayed::of((&self.invariant, &self.trial, self.recorded), now, has_less, why)
     }
 }

@@ -51,20 +51,6 @@ pub struct NearMoment {
 }
 
 impl NearLandmark {
-    /// Every landmark.
-    pub const ALL: [NearLandmark; 10] = [
-        NearLandmark::Connect,
-        NearLandmark::Accept,
-        NearLandmark::FirstRead,
-        NearLandmark::Read,
-        NearLandmark::FirstByte,
-        NearLandmark::LastByte,
-        NearLandmark::Close,
-        NearLandmark::JobStart,
-        NearLandmark::JobFinish,
-        NearLandmark::JobAcknowledged,
-    ];
-
     /// The landmarks of a request, in the order of its life.
     pub const OF_REQUEST: [NearLandmark; 7] = [
         NearLandmark::Connect,
@@ -75,6 +61,13 @@ impl NearLandmark {
         NearLandmark::LastByte,
         NearLandmark::Close,
     ];
+
+    /// Every landmark.
+    pub const ALL: [NearLandmark; 10] = {
+        let [connect, accept, first_read, read, first_byte, last_byte, close] = Self::OF_REQUEST;
+        let [start, finish, answer] = [Self::JobStart, Self::JobFinish, Self::JobAcknowledged];
+        [connect, accept, first_read, read, first_byte, last_byte, close, start, finish, answer]
+    };
 
     /// Its name in words.
     pub fn name(self) -> &'static str {

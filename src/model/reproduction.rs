@@ -47,15 +47,16 @@ impl Rate {
 
     /// How many runs without a failure are needed to say that it is gone: so many that, at this
     /// rate, a failure that is still there would stay away in less than 5 % of such series. Where
-    /// all runs failed, one more that did not is thought of; where none did, one more of each.
-    pub fn runs_to_tell(self) -> u32 {
+    /// all runs failed, one more that did not is thought of. Nothing where none failed: how rare
+    /// it is, nobody knows then.
+    pub fn runs_to_tell(self) -> Option<u32> {
         let rate = match self {
-            Self { failed: 0, runs } => 1.0 / (f64::from(runs) + 2.0),
+            Self { failed: 0, .. } => return None,
             Self { failed, runs } if failed >= runs => f64::from(failed) / (f64::from(runs) + 1.0),
             _ => self.fraction(),
         };
         // The least n with (1 - rate)^n < 0.05; a float beyond u32 saturates.
-        ((UNNOTICED.ln() / (1.0 - rate).ln()).floor() as u32).saturating_add(1)
+        Some(((UNNOTICED.ln() / (1.0 - rate).ln()).floor() as u32).saturating_add(1))
     }
 
     /// Whether a simpler trial fails no less often, as far as its runs tell; nothing as long as they
@@ -147,11 +148,11 @@ pub struct Reproduction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// So many runs held that the failure would have been seen.
+    /// So many runs held that, at the rate that was recorded, it would have been seen.
     Fixed,
     /// It was seen again.
     StillFails,
-    /// It was not seen, and too few runs could have shown it.
+    /// It was not seen, and too few runs could have shown it, or nobody knows how many could.
     NotShown,
 }
 
@@ -170,7 +171,7 @@ pub struct Replayed {
     pub invariant: String,
     /// What was run, under the number of its first run.
     pub trial: Trial,
-    /// How often it had failed when it was recorded.
+    /// How often it had failed when it was recorded; never, where no rate of it is known.
     pub recorded: Rate,
     /// How often it failed now.
     pub now: Rate,
@@ -186,9 +187,25 @@ impl Replayed {
     pub fn standing(recorded: Rate, now: Rate) -> Standing {
         match now {
             Rate { failed: 1.., .. } => Standing::StillFails,
-            Rate { runs, .. } if runs >= recorded.runs_to_tell() => Standing::Fixed,
-            _ => Standing::NotShown,
+            Rate { runs, .. } => match recorded.runs_to_tell() {
+                Some(needed) if runs >= needed => Standing::Fixed,
+                _ => Standing::NotShown,
+            },
         }
+    }
+
+    /// What the runs of a failure that is known show, under a trial that perhaps had less than the
+    /// one that was recorded; `why` says why they show nothing, where something is to be said.
+    pub fn of(
+        (invariant, trial, recorded): (&str, &Trial, Rate),
+        now: Rate,
+        has_less: bool,
+        why: impl FnOnce() -> Option<String>,
+    ) -> Self {
+        let standing = Self::standing(recorded, now).unless_less(has_less);
+        let reason = if standing == Standing::NotShown { why() } else { None };
+        let (invariant, trial) = (invariant.to_owned(), trial.clone());
+        Self { invariant, trial, recorded, now, standing, reason }
     }
 }
 
@@ -202,14 +219,15 @@ mod tests {
 
     #[test]
     fn the_rarer_a_failure_is_the_more_runs_it_takes_to_miss_it() {
-        assert_eq!(rate(1, 2).runs_to_tell(), 5, "0.5^5 = 3 %");
-        assert_eq!(rate(9, 10).runs_to_tell(), 2, "0.1^2 = 1 %");
-        assert_eq!(rate(1, 10).runs_to_tell(), 29, "0.9^29 = 4.7 %");
-        assert_eq!(rate(5, 5).runs_to_tell(), 2, "taken for 5 of 6");
-        assert_eq!(rate(0, 10).runs_to_tell(), 35, "taken for 1 of 12");
-        assert_eq!(rate(0, 0).runs_to_tell(), 5, "taken for 1 of 2");
+        assert_eq!(rate(1, 2).runs_to_tell(), Some(5), "0.5^5 = 3 %");
+        assert_eq!(rate(9, 10).runs_to_tell(), Some(2), "0.1^2 = 1 %");
+        assert_eq!(rate(1, 10).runs_to_tell(), Some(29), "0.9^29 = 4.7 %");
+        assert_eq!(rate(5, 5).runs_to_tell(), Some(2), "taken for 5 of 6");
+        assert_eq!(rate(0, 10).runs_to_tell(), None, "it may be as rare as it likes");
+        assert_eq!(rate(0, 0).runs_to_tell(), None);
         for (failed, runs) in [(1, 2), (9, 10), (1, 10), (3, 7)] {
-            let (tell, rate) = (rate(failed, runs).runs_to_tell(), rate(failed, runs).fraction());
+            let rate = rate(failed, runs);
+            let (tell, rate) = (rate.runs_to_tell().unwrap(), rate.fraction());
             assert!((1.0 - rate).powi(tell as i32) < 0.05);
             assert!((1.0 - rate).powi(tell as i32 - 1) >= 0.05);
         }
@@ -221,6 +239,8 @@ mod tests {
         assert_eq!(Replayed::standing(rate(9, 10), rate(0, 2)), Standing::Fixed);
         assert_eq!(Replayed::standing(rate(9, 10), rate(1, 9)), Standing::StillFails);
         assert_eq!(Replayed::standing(rate(9, 10), rate(0, 0)), Standing::NotShown);
+        assert_eq!(Replayed::standing(rate(0, 0), rate(0, 500)), Standing::NotShown);
+        assert_eq!(Replayed::standing(rate(0, 0), rate(1, 500)), Standing::StillFails);
     }
 
     #[test]

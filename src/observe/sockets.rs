@@ -66,7 +66,7 @@ mod linux {
     };
     use nix::sys::time::TimeVal;
 
-    use super::super::sock_diag::{answers, listener_request, listeners_request, request};
+    use super::super::sock_diag::{Message, answers, listener_request, listeners_request, request};
     use super::{Asked, ListenerSeen, Listening, SocketAddr, SocketSeen};
 
     /// As many queries as fit a send buffer and whose answers fit a receive buffer.
@@ -127,15 +127,23 @@ mod linux {
         /// # Errors
         /// Where netlink fails.
         pub fn inode(&mut self, server: SocketAddr, client: SocketAddr) -> io::Result<Option<u32>> {
+            let query = |sequence| request(sequence, server, client);
+            self.ask(query, |answer| Ok(answer.state().map(|state| state.inode)))
+        }
+
+        /// Sends one query and reads its answer; what is still there of earlier ones is passed over.
+        fn ask<T>(
+            &mut self,
+            query: impl FnOnce(u32) -> [u8; 72],
+            read: impl FnOnce(&Message<'_>) -> io::Result<T>,
+        ) -> io::Result<T> {
             self.sequence = self.sequence.wrapping_add(1);
-            let query = request(self.sequence, server, client);
-            send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
+            send(self.netlink.as_raw_fd(), &query(self.sequence), MsgFlags::empty())?;
             loop {
                 let length = self.receive()?;
-                let answers = answers(&self.buffer[..length]);
-                let mut own = answers.filter(|answer| answer.sequence == self.sequence);
-                if let Some(answer) = own.next() {
-                    return Ok(answer.state().map(|state| state.inode));
+                let mut answers = answers(&self.buffer[..length]);
+                if let Some(own) = answers.find(|answer| answer.sequence == self.sequence) {
+                    return read(&own);
                 }
             }
         }
@@ -169,20 +177,11 @@ mod linux {
         /// # Errors
         /// Where netlink fails.
         pub fn listener(&mut self, server: SocketAddr) -> io::Result<Option<ListenerSeen>> {
-            self.sequence = self.sequence.wrapping_add(1);
-            let query = listener_request(self.sequence, server);
-            send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
-            loop {
-                let length = self.receive()?;
-                let answers = answers(&self.buffer[..length]);
-                let mut own = answers.filter(|answer| answer.sequence == self.sequence);
-                if let Some(answer) = own.next() {
-                    return match answer.error() {
-                        Some(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
-                        _ => Ok(answer.listener()),
-                    };
-                }
-            }
+            let query = |sequence| listener_request(sequence, server);
+            self.ask(query, |answer| match answer.error() {
+                Some(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+                _ => Ok(answer.listener()),
+            })
         }
 
         /// Every TCP socket that listens in this network namespace.

@@ -61,13 +61,7 @@ pub fn text(all: &[Replayed]) -> String {
         let label = format!("  {:<11}  ", word(it.standing));
         let mut what = format!("{}  {}", it.invariant, rate(it.now));
         if it.standing == Standing::NotShown {
-            what.push_str(&match &it.reason {
-                Some(reason) => format!(": {}", clean(reason)),
-                None => {
-                    let needed = it.recorded.runs_to_tell();
-                    format!(": after {}, {needed} are needed to tell", it.recorded)
-                }
-            });
+            what.push_str(&format!(": {}", not_shown(it)));
         }
         text.push_str(&hanging(&label, &what, WIDTH));
         text.push_str(&hanging("               ", &about(&it.trial), WIDTH));
@@ -80,6 +74,43 @@ pub fn text(all: &[Replayed]) -> String {
     sums.extend((not_shown > 0).then(|| format!("{not_shown} not shown")));
     text.push_str(&format!("\n  {}\n", sums.join(", ")));
     text
+}
+
+/// Why nothing was shown, how many runs would, and what those that there were would have shown.
+fn not_shown(it: &Replayed) -> String {
+    let Rate { failed, runs } = it.recorded;
+    let mut parts: Vec<String> = it.reason.as_deref().map(clean).into_iter().collect();
+    let needed = it.recorded.runs_to_tell();
+    if needed.is_some_and(|needed| it.now.runs >= needed) {
+        // Runs of something else than what was recorded.
+        return parts.join("; ");
+    }
+    parts.push(match (needed, failed, runs) {
+        (Some(needed), ..) => {
+            format!("after {}, {needed} are needed to tell (--trials {needed})", it.recorded)
+        }
+        (None, _, 0) => "how often it fails is not known".to_owned(),
+        (None, _, others) => {
+            let others = counted(others.into(), "other run", "other runs");
+            format!("how often it fails is not known: {others} of this kind held")
+        }
+    });
+    if let Some((_, upper)) = it.now.bounds_95() {
+        let least = percent_up(upper);
+        let (runs, would) = (counted(it.now.runs.into(), "run", "runs"), "would have shown");
+        parts.push(format!("{runs} {would} with p ≥ 95 % what fails in {least} % of runs or more"));
+    }
+    parts.join("; ")
+}
+
+/// What became of the file whose fixed entries were taken out.
+pub fn retired(taken: usize, left: usize, path: &str) -> String {
+    let taken = counted(taken as u64, "entry is", "entries are");
+    let rest = match left {
+        0 => "it has none left, and may be removed".to_owned(),
+        left => format!("{left} left"),
+    };
+    hanging("  ", &format!("{taken} taken out of {path}: {rest}"), WIDTH)
 }
 
 /// The same for programs.

@@ -139,25 +139,18 @@ impl User {
     }
 }
 
+/// Reads nothing but the command line, and only says what came out.
+pub(crate) const USUAL: [&str; 6] =
+    ["--no-config", "--no-progress", "--shrink-budget", "0s", "--reports-dir", "r"];
+
 /// The usual options, others, and a target.
 pub(crate) fn words<'w>(
     amount: &[&'w str],
     options: &[&'w str],
     target: &[&'w str],
 ) -> Vec<&'w str> {
-    let usual = [
-        "--seed",
-        "1",
-        "-j",
-        "1",
-        "--no-config",
-        "--no-progress",
-        "--shrink-budget",
-        "0s",
-        "--reports-dir",
-        "r",
-    ];
-    [amount, &usual[..], options, &["--"][..], target].concat()
+    let one_at_a_time = ["--seed", "1", "-j", "1"];
+    [amount, &one_at_a_time[..], &USUAL[..], options, &["--"][..], target].concat()
 }
 
 /// Asks until there is an answer.
