@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use shutdown_check::model::partition::Partition;
 use shutdown_check::model::plan::{Arrivals, Moment, Plan, SignalTo, Situation};
-use shutdown_check::model::search::Shown;
+use shutdown_check::model::search::{Kind, Shown};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::plan::search::Search;
-use shutdown_check::plan::{PlanOptions, ROUND_TRIALS, plan, trial};
+use shutdown_check::plan::{PlanOptions, ROUND_TRIALS, plan, round, trial};
 
 fn options() -> impl Strategy<Value = PlanOptions> {
     let signals = prop::collection::vec((1..=64i32).prop_map(signal), 0..4);
@@ -68,6 +69,49 @@ proptest! {
         let longer = plan(&options, trials + 1);
         prop_assert_eq!(&plan(&options, trials).trials[..], &longer.trials[..trials as usize]);
         prop_assert_eq!(longer.trials.last(), Some(&trial(&options, trials + 1)));
+    }
+
+    /// Together they are the whole, and none has what another has.
+    #[test]
+    fn slices_together_are_the_whole_plan(
+        options in options(), trials in 0..150u32, count in 1..12u32, situations in 0..23usize,
+    ) {
+        // Some plans consist of a few situations only.
+        let situations = Situation::ALL.into_iter().skip(situations).collect();
+        let options = PlanOptions { situations, ..options };
+        let slice = |index| PlanOptions {
+            partition: Partition::new(index, count).unwrap(), ..options.clone()
+        };
+        let mut all: Vec<_> =
+            (1..=count).flat_map(|index| plan(&slice(index), trials).trials).collect();
+        all.sort_by_key(|trial| trial.number);
+        prop_assert_eq!(all, plan(&options, trials).trials);
+    }
+
+    /// A search divides what there is to be tried: a slice's first round is that of its plan, no two
+    /// slices ever try the same, and none gives a trial a number that another one has.
+    #[test]
+    fn slices_search_each_a_part_of_their_own(
+        options in options(), count in 1..6u32, outcomes in prop::collection::vec(shown(), 1..60),
+    ) {
+        let (mut numbers, mut kinds) = (HashMap::new(), HashMap::new());
+        for index in 1..=count {
+            let partition = Partition::new(index, count).unwrap();
+            let mut search = Search::new(PlanOptions { partition, ..options.clone() });
+            for shown in &outcomes {
+                let Some(choice) = search.next(&|_| true) else { break };
+                search.begin(&choice.trial);
+                search.end(&choice.trial, shown);
+                prop_assert_eq!(numbers.insert(choice.trial.number, index), None);
+                let owner = *kinds.entry(format!("{:?}", Kind::of(&choice.trial))).or_insert(index);
+                prop_assert_eq!(owner, index);
+            }
+            let slice = PlanOptions { partition, ..options.clone() };
+            let (whole, own) = (round(&slice), plan(&slice, round(&slice)));
+            for number in numbers.iter().filter(|it| *it.1 == index && *it.0 <= whole) {
+                prop_assert!(own.trials.iter().any(|trial| trial.number == *number.0));
+            }
+        }
     }
 
     #[test]

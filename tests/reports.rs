@@ -250,6 +250,8 @@ fn facts(trials: u32) -> RunFacts {
         deep: None,
         chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
+        partition: Default::default(),
+        merged: None,
         histories: None,
     }
 }

@@ -13,7 +13,7 @@ use clap::{
 use self::again::{AgainArgs, ReplayArgs};
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 pub use super::values::Explained;
-use super::values::{self, PathSpec};
+use super::values::{self, PathSpec, Slice};
 use crate::model::bound::Bound;
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
@@ -354,6 +354,9 @@ pub struct AmountArgs {
     /// Draw the plan from this number [default: a new one]
     #[arg(long, value_name = "SEED", value_parser = values::seed)]
     pub seed: Option<u64>,
+    /// Do one slice of the plan: slice:1/3, or auto in CI
+    #[arg(long, value_name = "SLICE", value_parser = values::slice)]
+    pub partition: Option<Slice>,
     /// Also send the signal exactly at the server's system calls (ptrace)
     #[arg(long, conflicts_with = "pid")]
     pub deep: bool,

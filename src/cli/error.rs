@@ -50,6 +50,12 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// A slice of a plan that can't be done.
+    #[error("can't divide the plan (--partition): {reason}")]
+    Partition {
+        /// Why not, and what to do next.
+        reason: String,
+    },
     /// The file of known failures can't be written.
     #[error(
         "can't write {}: {reason}\n  name another file (--regressions), or none \

@@ -100,6 +100,8 @@ impl Judged {
             deep: None,
             chosen: BTreeSet::new(),
             unreachable: BTreeMap::new(),
+            partition: Default::default(),
+            merged: None,
             histories: None,
         };
         assemble(facts, &self.summaries)

@@ -76,7 +76,13 @@ impl RunRecord<'_> {
             retries: self.retries,
             deep: self.deep,
             chosen: self.settings.situations.iter().copied().collect(),
-            unreachable: self.unreachable,
+            unreachable: self
+                .unreachable
+                .into_iter()
+                .map(|(situation, why)| (situation, why.to_owned()))
+                .collect(),
+            partition: self.settings.partition,
+            merged: None,
             histories: Some(self.histories.display().to_string()),
         };
         assemble(facts, self.summaries)

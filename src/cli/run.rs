@@ -14,6 +14,7 @@ use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::plan::PlanOptions;
+use crate::plan::share::Share;
 use crate::report::quoted;
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::kept::try_as_pid_1;
@@ -62,6 +63,8 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let mut publication = Publication::open(&settings.outputs, &folder)?;
     publication.secrets = settings.secrets();
     let entries = book.as_ref().map(|book| &*book.entries).unwrap_or_default();
+    // Of several machines the first tries what is known.
+    let entries = if settings.partition.index == 1 { entries } else { &[] };
     let also: Vec<Trial> = entries.iter().filter_map(|entry| entry.trial(0).ok()).collect();
     let ready = Ready::new(&settings, (seed, folder), &also, interrupt)?;
     let schedule = ready.schedule(interrupt)?;
@@ -154,7 +157,8 @@ impl<'s> Ready<'s> {
         let run_id = format!("{}-{seed:x}", std::process::id());
         let subject = with_wishes(subject(settings, run_id)?, settings, also);
         let no_pid_1 = no_pid_1(settings, &subject)?;
-        let progress = Progress::new(settings.outputs.progress, extent(settings.amount));
+        let done_here = own_extent(settings.amount, &settings.plan_options(seed));
+        let progress = Progress::new(settings.outputs.progress, done_here);
         make_room_for(subject.crowd, 1)?;
         let rehearsed = rehearsed(subject, settings, &progress, interrupt)?;
         let workers = parallelism(settings, &rehearsed.subject);
@@ -176,11 +180,9 @@ impl<'s> Ready<'s> {
     /// The trials that there are.
     pub(super) fn schedule<'a>(&self, interrupt: &'a Interrupt) -> Result<Schedule<'a>, Failure> {
         let Rehearsed { subject, address } = &self.rehearsed;
-        let points = self.deep.points.clone();
         let crowd = subject.crowd;
-        let options = PlanOptions { points, crowd, ..self.settings.plan_options(self.seed) };
         let schedule = Schedule::new(
-            (options, extent(self.settings.amount), self.begun),
+            (self.plan_options(), extent(self.settings.amount), self.begun),
             occasion(subject, address.as_ref(), &self.settings.secrets()),
             self.workers,
             interrupt,
@@ -189,6 +191,12 @@ impl<'s> Ready<'s> {
         .of_running(subject.running.is_some());
         make_room_for(self.settings.connections.max(crowd), schedule.threads())?;
         Ok(schedule)
+    }
+
+    /// What the plan is drawn from, now that the target is known.
+    fn plan_options(&self) -> PlanOptions {
+        let (points, crowd) = (self.deep.points.clone(), self.rehearsed.subject.crowd);
+        PlanOptions { points, crowd, ..self.settings.plan_options(self.seed) }
     }
 
     /// Where they are carried out.
@@ -200,7 +208,7 @@ impl<'s> Ready<'s> {
             store: &self.store,
             progress: &self.progress,
             interrupt,
-            extent: extent(self.settings.amount),
+            extent: own_extent(self.settings.amount, &self.plan_options()),
             begun: self.begun,
             stopping: Mutex::new(Stopping::new(self.settings.ending)),
         }
@@ -257,6 +265,14 @@ fn extent(amount: Amount) -> Extent {
     match amount {
         Amount::Trials(trials) => Extent::Trials(trials.get()),
         Amount::Budget(budget) => Extent::Budget(budget),
+    }
+}
+
+/// How much of it is this slice's.
+fn own_extent(amount: Amount, options: &PlanOptions) -> Extent {
+    match extent(amount) {
+        Extent::Trials(trials) => Extent::Trials(Share::new(options).count(trials)),
+        budget => budget,
     }
 }
 

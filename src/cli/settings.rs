@@ -15,6 +15,7 @@ use super::environment;
 use super::error::UsageError;
 use super::misspelt;
 use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatterns, SecondSignal};
+use crate::model::partition::Partition;
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
 use crate::model::target::{RequestTemplate, Target, WriteTemplates};
@@ -27,6 +28,7 @@ mod amount;
 mod judging;
 mod lines;
 mod outputs;
+mod partition;
 mod planned;
 mod requests;
 mod rules;
@@ -154,6 +156,9 @@ pub struct Settings {
     /// What ends it before.
     #[serde(flatten)]
     pub ending: Ending,
+    /// Which slice of the plan is done.
+    #[serde(skip)]
+    pub partition: Partition,
     /// What the plan is drawn from; the caller draws one where absent.
     #[serde(serialize_with = "written::seed", skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -183,9 +188,11 @@ impl Settings {
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         dir: &Path,
     ) -> Result<Self, UsageError> {
-        let env = environment::options(variables)?;
+        let variables: Vec<_> = variables.into_iter().collect();
+        let env = environment::options(variables.iter().cloned())?;
         let (config_file, file) = Layers::read_file(&run.source, &env.source, dir)?;
-        Layers { line: run, env: &env, file: &file, dir, config_file }.settings()
+        let settings = Layers { line: run, env: &env, file: &file, dir, config_file }.settings()?;
+        settings.sliced((run, &env), &variables)
     }
 
     /// How the target is started and found. The caller fills in the bundled reference server
@@ -333,8 +340,7 @@ impl Layers<'_> {
             leaves_no: self.leaves_no(),
             expect_exit: listed(&l.expect_exit, &e.expect_exit, &file.expect_exit)
                 .unwrap_or_default(),
-            second_signal: first(l.second_signal, e.second_signal, file.second_signal)
-                .unwrap_or_default(),
+            second_signal: self.second_signal(),
             jobs: self.jobs()?,
             job_submit: self.job_submit(),
             last_words: self.last_words(),
@@ -343,6 +349,7 @@ impl Layers<'_> {
             amount: running::amount(pid, self.amount())?,
             deep: line.amount.deep || env.amount.deep || file.deep,
             ending: self.ending(),
+            partition: Partition::WHOLE,
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
             again: self.again(),
@@ -366,6 +373,11 @@ impl Layers<'_> {
         let (line, env) = (&self.line.expect, &self.env.expect);
         first(line.jobs_stop_within, env.jobs_stop_within, self.file.jobs_stop_within)
             .unwrap_or(Duration::from_millis(500))
+    }
+
+    fn second_signal(&self) -> SecondSignal {
+        let (line, env) = (self.line.expect.second_signal, self.env.expect.second_signal);
+        first(line, env, self.file.second_signal).unwrap_or_default()
     }
 
     fn ready_timeout(&self) -> Duration {

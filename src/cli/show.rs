@@ -29,6 +29,9 @@ pub fn plan(settings: &Settings) -> u8 {
         _ if is_all => print(&plan_text::table(&plan)),
         _ => print(&format!("{}{}", plan_text::table(&plan), plan_text::WHAT_FOLLOWS)),
     }
+    if settings.partition.is_part() && settings.outputs.stdout != Format::Json {
+        print(&plan_text::slice(settings.partition, trials, is_all));
+    }
     if settings.deep && settings.outputs.stdout != Format::Json {
         print(plan_text::WHAT_IS_BETWEEN);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::invariants::{self, CATALOGUE, Invariant};
 use crate::model::contract::{JobPatterns, SecondSignal};
 use crate::model::ledger::{JobLines, line_pattern};
+use crate::model::partition::{BadPartition, Partition};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::secrets::hidden_text;
 use crate::model::signal::Signal;
@@ -146,6 +147,32 @@ pub(super) fn pattern(text: &str) -> Result<String, String> {
 pub(super) fn job_pattern(text: &str) -> Result<String, String> {
     let patterns = JobPatterns { start: vec![text.to_owned()], ..JobPatterns::default() };
     JobLines::new(&patterns).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// A slice of the plan as it is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slice {
+    /// This one.
+    Named(Partition),
+    /// The one that the surroundings tell, of so many where that is said.
+    Auto(Option<u32>),
+}
+
+/// `slice:1/3`, `auto` or `auto/3`.
+pub(super) fn slice(text: &str) -> Result<Slice, String> {
+    let bad = || BadPartition::Text(text.to_owned()).to_string();
+    let Some(of) = text.strip_prefix("auto") else {
+        return text.parse().map(Slice::Named).map_err(|error: BadPartition| error.to_string());
+    };
+    match of.strip_prefix('/') {
+        None if of.is_empty() => Ok(Slice::Auto(None)),
+        None => Err(bad()),
+        Some(count) => {
+            let count: u32 = count.parse().map_err(|_| bad())?;
+            let last = Partition::new(count.max(1), count).map_err(|error| error.to_string())?;
+            Ok(Slice::Auto(Some(last.count)))
+        }
+    }
 }
 
 /// Requests a second.

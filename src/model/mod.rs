@@ -21,6 +21,7 @@ pub mod moment_text;
 pub mod near;
 mod origin;
 mod outcome;
+pub mod partition;
 pub mod phase;
 pub mod plan;
 mod redaction;

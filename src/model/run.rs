@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bound::BoundReport;
 use super::contract::ExpectedResponse;
 use super::event::Event;
+use super::partition::Partition;
 use super::plan::{Plan, Situation};
 use super::reproduction::{Replayed, Reproduction};
 use super::search::{SearchReport, Shown};
@@ -29,13 +30,20 @@ pub struct RunReport {
     pub tool: Tool,
     /// The worst verdict over the denied invariants.
     pub verdict: VerdictName,
-    /// The exit code that follows from the verdict: 0, 1 or 3; 130 or 143 when interrupted.
+    /// The exit code that follows from the verdict: 0, 1 or 3; 130 or 143 when interrupted. Of a slice
+    /// of a plan it is 0 unless it shows a violation: only all of them have a verdict.
     pub exit_code: u8,
     /// Whether the run was stopped before its plan or budget was done, and by which signal.
     pub interrupted: Option<Signal>,
     /// Starts of the target that did not come as far as the signal, and were tried again.
     #[serde(default)]
     pub retries: u32,
+    /// Which slice of a plan was carried out (`--partition`); absent where that was all of it.
+    #[serde(default)]
+    pub partition: Option<Partition>,
+    /// The slices that it was put together from (`merge`); absent where it was not.
+    #[serde(default)]
+    pub merged: Option<MergedReport>,
     /// The profile that set the severities.
     pub profile: Profile,
     /// The seed of the plan.
@@ -89,7 +97,40 @@ pub struct RunReport {
     /// paths.
     #[serde(default)]
     pub histories: Option<String>,
-    /// When the run began (RFC 3339).
+    /// When the run began (RFC 3339); where it was put together, the first of its slices.
+    pub started_at: String,
+    /// How long it took, in milliseconds; where it was put together, the longest of its slices.
+    pub duration_ms: f64,
+}
+
+/// A report that was put together from slices of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct MergedReport {
+    /// How many slices the plan was divided into.
+    pub count: u32,
+    /// Those that are here, in their order.
+    pub slices: Vec<SliceReport>,
+    /// The numbers of those that are not, and would have had something to do.
+    pub missing: Vec<u32>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SliceReport {
+    /// Its number, from 1.
+    pub index: u32,
+    /// How many trials it had.
+    pub trials: u32,
+    /// How many of a fixed plan it left out, though the target gave occasion for them.
+    #[serde(default)]
+    pub left_out: u32,
+    /// The verdict by itself.
+    pub verdict: VerdictName,
+    /// Whether it was stopped before its end, and by which signal.
+    pub interrupted: Option<Signal>,
+    /// The machine.
+    pub environment: Environment,
+    /// When it began (RFC 3339).
     pub started_at: String,
     /// How long it took, in milliseconds.
     pub duration_ms: f64,
@@ -445,4 +486,18 @@ pub struct Environment {
     pub architecture: String,
     /// How many processors the harness may use.
     pub processors: Option<u32>,
+}
+
+impl SliceReport {
+    /// Whether it was stopped before its end.
+    pub fn is_incomplete(&self) -> bool {
+        self.interrupted.is_some() || self.left_out > 0
+    }
+}
+
+impl MergedReport {
+    /// Whether a slice, or a trial of one, is not there.
+    pub fn is_incomplete(&self) -> bool {
+        !self.missing.is_empty() || self.slices.iter().any(SliceReport::is_incomplete)
+    }
 }

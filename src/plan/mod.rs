@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use crate::model::partition::Partition;
 use crate::model::plan::{
     Arrivals, Hold, JobLandmark, Landmark, LoadShape, Moment, OF_EACH_KIND, Plan, PlannedSignal,
     SignalTo, Situation, Trial,
@@ -18,6 +19,7 @@ mod near;
 pub mod points;
 mod repeats;
 pub mod search;
+pub mod share;
 pub mod shrink;
 mod start;
 
@@ -159,6 +161,8 @@ pub struct PlanOptions {
     pub writes: bool,
     /// The boundaries of system calls to try, in their order.
     pub points: Vec<(SyscallPoint, PointManner)>,
+    /// Which slice of the plan is wanted.
+    pub partition: Partition,
 }
 
 impl PlanOptions {
@@ -181,12 +185,16 @@ impl PlanOptions {
             submits_jobs: false,
             writes: false,
             points: Vec::new(),
+            partition: Partition::WHOLE,
         }
     }
 }
 
-/// The first `trials` trials.
+/// The first `trials` trials, or those of them that are in the slice that is wanted.
 pub fn plan(options: &PlanOptions, trials: u32) -> Plan {
+    if options.partition.is_part() {
+        return share::slice(options, trials);
+    }
     Plan { seed: options.seed, trials: (1..=trials).map(|number| trial(options, number)).collect() }
 }
 

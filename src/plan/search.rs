@@ -13,6 +13,7 @@ use crate::model::run::RunReport;
 use crate::model::search::{Choice, Kind, Shown, Standing};
 
 use super::draw::{Purpose, draw};
+use super::share::{Share, has_cell};
 use super::{Cell, Part, PlanOptions, cells, period, trial, visited};
 
 mod shown;
@@ -31,6 +32,7 @@ pub const MISSES: u32 = 3;
 #[derive(Clone, Debug)]
 pub struct Search {
     options: PlanOptions,
+    share: Share,
     round: u32,
     cells: Vec<Place>,
     by_kind: BTreeMap<Kind, usize>,
@@ -93,9 +95,12 @@ impl Search {
             }
         }
         let kinds = places.iter().map(|place| place.kind.clone()).zip(0..);
+        // What another slice searches can't be tried here.
+        let is_open = |place: &Place| has_cell(&options, &round, place.cell.1, place.visits[0]);
         Self {
             by_kind: kinds.collect(),
-            books: vec![Book::default(); places.len()],
+            books: places.iter().map(|place| Book::new(!is_open(place))).collect(),
+            share: Share::new(&options),
             cells: places,
             done: BTreeSet::new(),
             round: round.len() as u32,
@@ -365,7 +370,8 @@ impl Search {
             let times = self.books[at].visits as usize;
             let turn = place.visits[times % place.visits.len()];
             let visit = turn + times / place.visits.len() * place.period;
-            visited(&self.options, place.cell, visit, self.last_number + 1)
+            let number = self.share.next_number(self.last_number, self.round);
+            visited(&self.options, place.cell, visit, number)
         });
         Choice { trial, why: Some(why) }
     }

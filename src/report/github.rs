@@ -14,7 +14,9 @@ pub fn render(report: &RunReport) -> String {
         ("error", Severity::Deny, VerdictName::Inconclusive),
     ];
     let mut text = String::new();
-    for (command, level, verdict) in kinds {
+    // What a slice of a plan does not show, another one may.
+    let is_told = |verdict| verdict != VerdictName::Inconclusive || report.partition.is_none();
+    for (command, level, verdict) in kinds.into_iter().filter(|kind| is_told(kind.2)) {
         for invariant in with(report, level, verdict) {
             text.push_str(&annotation(command, invariant));
         }

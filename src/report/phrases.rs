@@ -1,7 +1,10 @@
 //! What every format for people says alike: the verdict in a sentence, an invariant's figures.
 
 use crate::invariants::{self, Counts};
-use crate::model::run::{CoverageCell, InvariantReport, RunReport, TrialReport};
+use crate::model::partition::Partition;
+use crate::model::run::{
+    CoverageCell, InvariantReport, MergedReport, RunReport, SliceReport, TrialReport,
+};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_down, percent_up};
@@ -54,11 +57,46 @@ pub(super) fn others(invariant: &InvariantReport, told: usize) -> Option<String>
 
 /// The verdict of a run in a sentence without an end.
 pub(super) fn sentence(report: &RunReport) -> String {
+    if let (Some(slice), true) = (report.partition, report.verdict != VerdictName::Violated) {
+        return part(slice, report);
+    }
+    if let (Some(merged), VerdictName::Inconclusive) = (&report.merged, report.verdict)
+        && merged.is_incomplete()
+    {
+        return format!("inconclusive: {}", lacking(merged));
+    }
     match report.verdict {
         VerdictName::Satisfied => satisfied(report),
         VerdictName::Violated => violated(report),
         VerdictName::Inconclusive | VerdictName::NotApplicable => inconclusive(report),
     }
+}
+
+/// What a slice that violates nothing says: no verdict, since the others may have one.
+fn part(slice: Partition, report: &RunReport) -> String {
+    let warned = warnings(report).map_or_else(String::new, |told| format!(", with {told}"));
+    format!(
+        "partial: slice {} of {} violates nothing that fails a run{warned}; the verdict is that of \
+         all slices (shutdown-check merge)",
+        slice.index, slice.count
+    )
+}
+
+/// What is not there of a plan that was put together from slices.
+fn lacking(merged: &MergedReport) -> String {
+    let listed = |numbers: Vec<u32>, one: &str, many: &str| {
+        let texts: Vec<_> = numbers.iter().map(ToString::to_string).collect();
+        let (verb, noun) = if texts.len() == 1 { (one, "slice") } else { (many, "slices") };
+        (!texts.is_empty())
+            .then(|| format!("{noun} {} of {} {verb}", texts.join(", "), merged.count))
+    };
+    let short = merged.slices.iter().filter(|it| it.is_incomplete());
+    let short: Vec<u32> = short.map(|it: &SliceReport| it.index).collect();
+    let told = [
+        listed(merged.missing.clone(), "is missing", "are missing"),
+        listed(short, "was broken off", "were broken off"),
+    ];
+    told.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// The word that stands for an invariant's verdict: `ok`, `FAIL`, `warn`, `seen`, `?` or `–`.

@@ -1,5 +1,6 @@
 //! A plan for people, as a table, and for programs, as JSON.
 
+use crate::model::partition::Partition;
 use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, SignalTo, Situation, Trial};
 use crate::model::search::{Choice, Standing};
 
@@ -39,6 +40,17 @@ pub const WHAT_IS_BETWEEN: &str = "
 With --deep, a point of a system call comes after each of these trials, or instead
 of them with --situation one-request: which points there are, a rehearsal finds.
 ";
+
+/// Which slice of a plan of so many trials that is.
+pub fn slice(partition: Partition, of: u32, is_all: bool) -> String {
+    let Partition { index, count } = partition;
+    let whole = counted(of.into(), "trial", "trials");
+    let what = if is_all { "of a plan of" } else { "of a first round of" };
+    format!(
+        "\nThis is slice {index} of {count} {what} {whole}. The others have the rest:\nthe numbers are \
+         those of the whole plan.\n"
+    )
+}
 
 /// What a search would try after so many trials, and what each kind of trial is worth.
 pub fn next(trials: usize, choice: Option<&Choice>, standings: &[Standing]) -> String {

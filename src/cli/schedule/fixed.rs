@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::model::plan::{Situation, Trial};
 use crate::model::search::Shown;
 use crate::plan::search::{ESTABLISHED, MISSES};
+use crate::plan::share::Share;
 use crate::plan::{PlanOptions, round, trial};
 
 /// A trial's control comes within so many trials, in every plan with a few signals.
@@ -15,6 +16,8 @@ const CONTROL_WITHIN: usize = 200;
 #[derive(Debug)]
 pub(super) struct Fixed {
     options: PlanOptions,
+    /// Which of the trials are this slice's.
+    share: Share,
     trials: u32,
     given: u32,
     /// Controls that are wanted before their turn.
@@ -42,6 +45,7 @@ struct Cell {
 impl Fixed {
     pub(super) fn new(options: PlanOptions, trials: u32) -> Self {
         Self {
+            share: Share::new(&options),
             options,
             trials,
             given: 0,
@@ -59,7 +63,7 @@ impl Fixed {
         }
         while self.given < self.trials {
             self.given += 1;
-            if !self.early.contains(&self.given) {
+            if self.share.has(self.given) && !self.early.contains(&self.given) {
                 let next = trial(&self.options, self.given);
                 if let Some(hold) = next.hold.filter(|_| next.is_control()) {
                     self.cells.entry((next.situation, hold.pause)).or_default().given += 1;
@@ -95,13 +99,14 @@ impl Fixed {
 
     /// Whether a round is over.
     pub(super) fn has_tried_all(&self) -> bool {
-        self.over >= round(&self.options)
+        self.over >= self.share.count(round(&self.options))
     }
 
     /// Brings the control of a trial forward that has lost requests: without one, nobody knows
     /// whose fault that is.
     fn want_control(&mut self, of: (Situation, Duration)) {
-        let mut next = (self.given + 1..=self.trials).take(CONTROL_WITHIN);
+        let own = (self.given + 1..=self.trials).filter(|number| self.share.has(*number));
+        let mut next = own.take(CONTROL_WITHIN);
         let is_control = |number: &u32| {
             let other = trial(&self.options, *number);
             let hold = other.hold.filter(|_| other.is_control() && !self.early.contains(number));

@@ -20,6 +20,7 @@ impl Settings {
             arrivals: self.rate.map(|per_second| Arrivals::Open { per_second }),
             submits_jobs: self.job_submit.is_some(),
             writes: self.writes.is_some(),
+            partition: self.partition,
             ..PlanOptions::new(seed)
         }
     }

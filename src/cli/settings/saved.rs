@@ -28,7 +28,14 @@ impl Settings {
         // Every situation is named in a report, also where nobody had named one.
         let pid_1_counts = !report.plan.trials.iter().any(|trial| trial.aside);
         let crowd = crowd_of(report).unwrap_or(settings.crowd);
-        Ok(Self { pid_1_counts, crowd, seed: settings.seed.or(Some(report.seed)), ..settings })
+        let partition = report.partition.unwrap_or_default();
+        Ok(Self {
+            pid_1_counts,
+            crowd,
+            partition,
+            seed: settings.seed.or(Some(report.seed)),
+            ..settings
+        })
     }
     /// The settings that such a file would give, and what departs from them here.
     ///

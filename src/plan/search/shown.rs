@@ -36,6 +36,11 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// Nothing was tried; perhaps nothing can be.
+    pub(super) fn new(closed: bool) -> Self {
+        Self { closed, ..Self::default() }
+    }
+
     pub(super) fn note(&mut self, shown: &Shown) {
         self.denied += u32::from(shown.denied);
         self.violated += u32::from(shown.violated);

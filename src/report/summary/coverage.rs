@@ -11,7 +11,7 @@ use super::losses::ON_THEIR_WAY;
 /// The cells of the trials, and one for each situation that the target gives no occasion for.
 pub(super) fn coverage(
     trials: &[&TrialSummary],
-    unreachable: &BTreeMap<Situation, &'static str>,
+    unreachable: &BTreeMap<Situation, String>,
 ) -> Vec<CoverageCell> {
     let (mut cells, mut seen) = (BTreeMap::new(), BTreeMap::new());
     for trial in trials {
@@ -37,7 +37,7 @@ pub(super) fn coverage(
         cell.outcomes = seen.get(key).map_or(0, BTreeSet::len) as u32;
     }
     let lacking = unreachable.iter().map(|(situation, lacking)| CoverageCell {
-        reason: Some((*lacking).to_owned()),
+        reason: Some(lacking.clone()),
         ..empty(*situation, "none".to_owned())
     });
     let mut cells: Vec<_> = cells.into_values().chain(lacking).collect();

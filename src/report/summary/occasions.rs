@@ -22,14 +22,14 @@ pub(super) struct Occasions {
     /// Those that were chosen and not reached, or not tried, and why.
     not_reached: BTreeMap<Situation, String>,
     /// Those of which the target lacks something, and what.
-    lacking: BTreeMap<Situation, &'static str>,
+    lacking: BTreeMap<Situation, String>,
 }
 
 impl Occasions {
     pub(super) fn of(
         trials: &[&TrialSummary],
-        chosen: &BTreeSet<Situation>,
-        unreachable: &BTreeMap<Situation, &'static str>,
+        (chosen, untried): (&BTreeSet<Situation>, &str),
+        unreachable: &BTreeMap<Situation, String>,
     ) -> Self {
         let judged: BTreeSet<_> = trials
             .iter()
@@ -37,9 +37,8 @@ impl Occasions {
             .map(|trial| trial.report.situation)
             .collect();
         let open = chosen.iter().filter(|it| !judged.contains(it) && !unreachable.contains_key(it));
-        let mut not_reached: BTreeMap<Situation, String> = open
-            .map(|it| (*it, "the run was over before that: give it more time (--budget)".into()))
-            .collect();
+        let mut not_reached: BTreeMap<Situation, String> =
+            open.map(|it| (*it, untried.to_owned())).collect();
         for trial in trials.iter().filter(|trial| !judged.contains(&trial.report.situation)) {
             if let Some(missed) = &trial.report.missed {
                 not_reached.insert(trial.report.situation, missed.clone());
@@ -64,7 +63,7 @@ impl Occasions {
         if let Some(reasons) = grouped(occasions.iter().filter_map(not_reached)) {
             return Some((VerdictName::Inconclusive, format!("not tried; {reasons}")));
         }
-        let lacking = |it: &Situation| Some((*it, *self.lacking.get(it)?));
+        let lacking = |it: &Situation| Some((*it, self.lacking.get(it)?.as_str()));
         if let Some(reasons) = grouped(occasions.iter().filter_map(lacking)) {
             let verdict = match self.judged.is_empty() {
                 true => VerdictName::Inconclusive,
@@ -119,9 +118,10 @@ mod tests {
         chosen: &[Situation],
         lacking: &[Situation],
     ) -> Option<(VerdictName, String)> {
-        let lacking = lacking.iter().map(|it| (*it, "it lacks something")).collect();
+        let lacking = lacking.iter().map(|it| (*it, "it lacks something".to_owned())).collect();
         let trials: Vec<_> = trials.iter().collect();
-        Occasions::of(&trials, &chosen.iter().copied().collect(), &lacking).without(STALLED)
+        let chosen = chosen.iter().copied().collect();
+        Occasions::of(&trials, (&chosen, "more time (--budget)"), &lacking).without(STALLED)
     }
 
     #[test]

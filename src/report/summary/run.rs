@@ -1,13 +1,15 @@
 //! Puts the report of a run together from its trials, whatever order they ended in.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::invariants::{BOTH_SIGNALS, NO_LISTENER};
 use crate::model::bound::Bound;
+use crate::model::partition::Partition;
 use crate::model::plan::{Plan, Situation};
 use crate::model::run::{
-    DeepReport, Distribution, Environment, InvariantReport, Levels, PooledClients, RunReport,
-    SCHEMA_VERSION, TargetReport, Timings, Tool, TrialReport,
+    DeepReport, Distribution, Environment, InvariantReport, Levels, MergedReport, PooledClients,
+    RunReport, SCHEMA_VERSION, TargetReport, Timings, Tool, TrialReport,
 };
 use crate::model::search::SearchReport;
 use crate::model::signal::Signal;
@@ -59,9 +61,13 @@ pub struct RunFacts {
     /// The situations that were to be tried.
     pub chosen: BTreeSet<Situation>,
     /// Those of them that the target gives no occasion for, and why.
-    pub unreachable: BTreeMap<Situation, &'static str>,
+    pub unreachable: BTreeMap<Situation, String>,
     /// What was to be tried at system calls.
     pub deep: Option<DeepReport>,
+    /// Which slice of the plan it was.
+    pub partition: Partition,
+    /// The slices that it is put together from.
+    pub merged: Option<MergedReport>,
 }
 
 /// The report of a run, from its trials in whatever order they ended.
@@ -69,7 +75,10 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     let settled = settled(&excused(trials, &run.severities), &run.severities);
     let mut trials: Vec<&TrialSummary> = settled.iter().collect();
     trials.sort_by_key(|trial| trial.report.number);
-    let occasions = Occasions::of(&trials, &run.chosen, &run.unreachable);
+    let partition = Some(run.partition).filter(|it| it.is_part());
+    let is_missing = run.merged.as_ref().is_some_and(MergedReport::is_incomplete);
+    let untried = untried(partition, is_missing);
+    let occasions = Occasions::of(&trials, (&run.chosen, &untried), &run.unreachable);
     let is_searched = run.search.is_some();
     let merge = |(id, level): &(&'static str, Severity)| {
         merged((id, *level), &trials, &occasions, is_searched)
@@ -84,16 +93,21 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     // What was to be excluded is not.
     let lacks_bound = bound.as_ref().is_some_and(|bound| !bound.reached);
     let verdict = match shown {
-        VerdictName::Satisfied if lacks_bound => VerdictName::Inconclusive,
+        // Nor is a part of a plan all of it.
+        VerdictName::Satisfied if lacks_bound || is_missing || partition.is_some() => {
+            VerdictName::Inconclusive
+        }
         shown => shown,
     };
     RunReport {
         schema_version: SCHEMA_VERSION.to_owned(),
         tool: run.tool,
         verdict,
-        exit_code: exit_code(verdict, run.interrupted),
+        exit_code: exit_code(verdict, run.interrupted, partition),
         interrupted: run.interrupted,
         retries: run.retries,
+        partition,
+        merged: run.merged,
         profile: run.profile,
         seed: run.seed,
         levels: levels(&trials),
@@ -117,6 +131,15 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         histories: run.histories,
         started_at: run.started_at,
         duration_ms: run.duration_ms,
+    }
+}
+
+/// Why a situation that was chosen was not tried.
+fn untried(partition: Option<Partition>, is_missing: bool) -> Cow<'static, str> {
+    match partition {
+        Some(slice) => format!("{slice} has none of it: see the others (merge)").into(),
+        None if is_missing => "a slice of the plan is missing".into(),
+        None => "the run was over before that: give it more time (--budget)".into(),
     }
 }
 
@@ -239,12 +262,23 @@ fn usual_reason<'s>(
         .map(|(reason, _)| reason.to_owned())
 }
 
-fn exit_code(verdict: VerdictName, interrupted: Option<Signal>) -> u8 {
+fn exit_code(
+    verdict: VerdictName,
+    interrupted: Option<Signal>,
+    partition: Option<Partition>,
+) -> u8 {
     match (interrupted, verdict) {
         (Some(signal), _) => u8::try_from(128 + signal.number()).unwrap_or(u8::MAX),
         (None, VerdictName::Satisfied) => 0,
         (None, VerdictName::Violated) => 1,
-        (None, VerdictName::Inconclusive | VerdictName::NotApplicable) => 3,
+        // What a slice does not show, another one may: all of them together have the verdict.
+        (None, VerdictName::Inconclusive | VerdictName::NotApplicable) => {
+            if partition.is_some() {
+                0
+            } else {
+                3
+            }
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) fn facts() -> RunFacts {
         deep: None,
         chosen: BTreeSet::new(),
         unreachable: BTreeMap::new(),
+        partition: Default::default(),
+        merged: None,
         histories: None,
     }
 }
