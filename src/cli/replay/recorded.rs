@@ -118,6 +118,8 @@ mod tests {
             deep: None,
             chosen: Default::default(),
             unreachable: Default::default(),
+            partition: Default::default(),
+            merged: None,
             histories: None,
             plan: plan.clone(),
         };
