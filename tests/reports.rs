@@ -318,7 +318,11 @@ const PLAIN: View<'_> = View {
 
 fn assert_width(text: &str, width: usize) {
     for line in text.lines() {
-        assert!(line.chars().count() <= width, "{} columns: {line}", line.chars().count());
+        // One word of a command is never broken: it could not be pasted.
+        let word = line.trim().trim_end_matches(" \\");
+        let is_word = word.starts_with('\'') && word.ends_with('\'') || !word.contains(' ');
+        let is_short = line.chars().count() <= width;
+        assert!(is_short || is_word, "{} columns: {line}", line.chars().count());
         assert_eq!(line, line.trim_end(), "spaces at the end");
     }
 }

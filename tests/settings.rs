@@ -16,7 +16,7 @@ use shutdown_check::model::plan::{Arrivals, Situation};
 use shutdown_check::model::signal::Signal;
 use shutdown_check::model::target::RequestTemplate;
 use shutdown_check::model::verdict::{Profile, Severity};
-use shutdown_check::report::{Format, Output};
+use shutdown_check::report::{Format, Output, again};
 
 const ID: &str = "in-flight-requests-complete";
 
@@ -126,7 +126,7 @@ fn subcommands_take_what_they_need() {
     match args(&format!("shutdown-check explain {ID}")).command {
         Some(Subcommands::Explain(explain)) => match explain.what {
             Explained::Invariant(invariant) => assert_eq!(invariant.id, ID),
-            Explained::Situation(it) => panic!("{it:?}"),
+            other => panic!("{other:?}"),
         },
         other => panic!("{other:?}"),
     }
@@ -864,4 +864,66 @@ fn messages_about_the_file() {
     insta::assert_snapshot!(file_error("[jobs]\nfinish = 'done'"), @r#"DIR/shutdown-check.toml:2: finish: "done" has no group named id: write (?P<id>…) around the part that names the job"#);
     insta::assert_snapshot!(file_error("access-log = [\n'ok',\n'[']"), @r#"DIR/shutdown-check.toml:3: "[" is no regular expression: unclosed character class"#);
     insta::assert_snapshot!(file_error("deadline = '1s'\ndeadline = '2s'"), @"DIR/shutdown-check.toml:2: deadline: duplicate key");
+}
+
+/// What a report says of its settings, said again on a command line, gives the same settings.
+#[test]
+fn a_command_says_every_setting_that_is_not_the_default() {
+    let of_the_plan = ["trials", "budget", "situation", "deep", "fail-fast", "until-bound", "seed"];
+    let written = |settings: &Settings| {
+        let mut value = serde_json::to_value(settings).unwrap();
+        let keys = value.as_object_mut().unwrap();
+        of_the_plan.iter().for_each(|key| _ = keys.remove(*key));
+        value
+    };
+    for line in [
+        "./bin",
+        "--trials 5 --deadline 4s --path /a?b=1 --path POST:/b ./bin",
+        "--profile strict --deny exit-status-is-clean --allow close-is-announced ./bin --own 1",
+        "--port 8080 --ready-url /readyz --ready-line ^up --connections 40 --rate 12.5 ./bin",
+        "--url unix:/tmp/x-{port}.sock --path / --signal INT,TERM --signal-to group -j 1 ./bin",
+        "--lame-duck 1s --refuse-within 2s --jobs-stop-within 0s --second-signal force ./bin",
+        "--expect-exit 0,signal:TERM --leaves-no a.pid --leaves-no b.sock --as-pid-1 ./bin",
+        "--job-start (?P<id>a) --job-finish (?P<id>b) --job-url /jobs --job-file x.log ./bin",
+        "--job-submit /jobs?id={key} --last-words ^bye --access-log GET --log-file l.log ./bin",
+        "--path /a --header X-A:b --expect-status 201 --env A=b --ready-timeout 90s ./bin",
+        "--write /kv/{key} --read /kv/{key} --env TOKEN=abcdefgh --deep --cwd . ./bin",
+    ] {
+        let words = line.split(' ').map(|word| word.replace("POST:", "POST "));
+        let parse = |words: Vec<String>| {
+            let words = ["shutdown-check".to_owned()].into_iter().chain(words);
+            let cli = Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+            let variables: Vec<(OsString, OsString)> = Vec::new();
+            Settings::resolve(&cli.run, variables, Path::new("/tmp")).unwrap()
+        };
+        // What follows the target is its own.
+        let mut words: Vec<String> = words.collect();
+        let target = words.iter().position(|word| word == "./bin").unwrap();
+        words.insert(target, "--".into());
+        let settings = parse(words.clone());
+        let options = again::options(&serde_json::to_value(&settings).unwrap());
+        let said = parse([&options.words[..], &words[target..]].concat());
+        assert_eq!(written(&said), written(&settings), "{line}: {:?}", options.words);
+        if line == "./bin" {
+            assert_eq!(options, again::Options::default(), "nothing but defaults");
+        }
+        assert_eq!(options.lacking.is_empty(), settings.env.is_empty(), "{options:?}");
+    }
+}
+
+#[test]
+fn a_command_says_what_it_can_not_say() {
+    let user = User::new().file(
+        "target = ['./bin', '--token', 'abcdefgh']\n[[request]]\npath = '/a?token=abcdefgh'\n\
+         headers = { Authorization = 'Bearer abcdefgh' }\nbody = 'x'\nweight = 3\n",
+    );
+    let settings = serde_json::to_value(user.run("")).unwrap();
+    let options = again::options(&settings);
+    let words = options.words.join(" ");
+    assert!(words.contains("--path POST /a?token=… --header Authorization: … --body …"), "{words}");
+    assert!(!words.contains("abcdefgh") && !words.contains("redacted"), "{words}");
+    let lacking = options.lacking.join("; ");
+    for part in ["weight", "body", "secret"] {
+        assert!(lacking.contains(part), "{part}: {lacking}");
+    }
 }

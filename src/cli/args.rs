@@ -78,9 +78,9 @@ pub enum Subcommands {
     Replay(Box<ReplayArgs>),
     /// Judge recorded histories again, by the same or by other rules
     Judge(Box<JudgeArgs>),
-    /// List the invariants, situations and profiles
+    /// List the invariants, situations, moments and profiles
     List(ListArgs),
-    /// Say what an invariant or a situation means, why it matters and how to fix it
+    /// Say what an invariant, a situation or a moment means, why it matters and how to fix it
     Explain(ExplainArgs),
     /// Print the JSON Schema of a file that is written or read
     Schema(SchemaArgs),
@@ -471,7 +471,7 @@ pub struct JudgeArgs {
 /// The options of `list`.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// What to list: invariants, situations or profiles [default: all]
+    /// What to list: invariants, situations, moments or profiles [default: all]
     #[arg(value_enum, hide_possible_values = true)]
     pub what: Option<Listed>,
     /// How to print it: text or json
@@ -486,6 +486,8 @@ pub enum Listed {
     Invariants,
     /// What the world looks like when the signal comes.
     Situations,
+    /// When it comes.
+    Moments,
     /// Sets of severities.
     Profiles,
 }
@@ -493,7 +495,7 @@ pub enum Listed {
 /// The options of `explain`.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainArgs {
-    /// An invariant or a situation, as in reports and `shutdown-check list`
+    /// An invariant, a situation or a moment, as in reports and `shutdown-check list`
     #[arg(value_name = "NAME", value_parser = values::explained)]
     pub what: Explained,
 }

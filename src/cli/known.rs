@@ -10,7 +10,8 @@ use super::schedule::Schedule;
 use super::schedule::known::{first_number, place_of};
 
 /// Why one was not tried at all.
-const NO_TIME: &str = "the run was over before, or half of its --budget";
+const NO_TIME: &str =
+    "the run was over before, or half of its --budget, or a violation had ended it";
 
 /// A known failure.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub(super) struct Known {
     recorded: Rate,
     /// Its first trial.
     trial: Trial,
-    /// Where it is among those that are tried; why it is not tried.
+    /// Where it is in the file; why it is not tried.
     place: Result<usize, &'static str>,
     /// What they had less of than the one that was recorded.
     less: Option<String>,
@@ -32,9 +33,9 @@ pub(super) fn try_first(
     entries: &[Regression],
 ) -> Vec<Known> {
     let (mut known, mut tried) = (Vec::new(), Vec::new());
-    for entry in entries {
+    for (at, entry) in entries.iter().enumerate() {
         // An entry that can't be understood was refused when the file was read.
-        let Ok(trial) = entry.trial(first_number(tried.len())) else { continue };
+        let Ok(trial) = entry.trial(first_number(at)) else { continue };
         let rounds = match extent {
             Extent::Trials(_) => 1,
             // Where no rate is known, none is too many.
@@ -42,7 +43,7 @@ pub(super) fn try_first(
         };
         let place = schedule.parts(&trial).map(|parts| {
             tried.push((trial.clone(), parts, rounds));
-            tried.len() - 1
+            at
         });
         let (invariant, recorded) = (entry.invariant.clone(), entry.found.rate);
         let less = schedule.has_less_of(&trial);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod again;
 pub mod args;
 pub mod bundled;
 mod ci;

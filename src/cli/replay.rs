@@ -17,6 +17,7 @@ use super::failure::Failure;
 use super::publish::{REPORT, print};
 use super::regressions::Book;
 use super::reproduce::bench::{Bench, Stop};
+use super::reproduce::hint;
 use super::run::{Ready, draw_seed};
 use super::settings::Settings;
 use super::{complain, here, interrupt};
@@ -217,8 +218,8 @@ impl Case {
             let times = (needed - rate.runs) as usize;
             match bench.run_some(&self.trial, times, until) {
                 Ok(()) => {}
-                Err(Stop::NoTime { .. }) => {
-                    reason = Some("the time was over (--budget)".to_owned());
+                Err(Stop::NoTime { hangs, .. }) => {
+                    reason = Some(format!("the time was over (--budget){}", hint(hangs)));
                     break;
                 }
                 Err(stop) => {

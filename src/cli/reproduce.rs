@@ -110,8 +110,9 @@ impl Search<'_> {
     /// does not fail each time the trial itself, each as often as there is room for at the same time.
     fn in_overtime(&self, base: &Trial) -> Chain {
         let base = self.bench.exactly(base);
-        let takes = human(self.bench.expected(&base));
-        let too_long = format!("a trial takes {takes}, longer than all of --shrink-budget");
+        let expected = self.bench.expected(&base);
+        let (takes, hint) = (human(expected), hint(self.bench.hangs(expected)));
+        let too_long = format!("a trial takes {takes}, longer than all of --shrink-budget{hint}");
         let mut links = vec![Link { trial: base.clone(), step: None }];
         let candidates = simpler(&base, &self.lost(&base)).into_iter();
         let mut simplest = candidates.filter(|it| self.bench.lacking(&it.trial).is_none());
@@ -273,13 +274,26 @@ impl Search<'_> {
     }
 }
 
+/// What makes a trial of a target that hangs shorter.
+pub(super) fn hint(hangs: bool) -> &'static str {
+    if hangs {
+        ", since the target hangs until then: a shorter --deadline ends it sooner"
+    } else {
+        ""
+    }
+}
+
 impl std::fmt::Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Stop::NoOccasion => f.write_str("the target gives no occasion for it any more"),
-            Stop::NoTime { expected } => {
+            Stop::NoTime { expected, hangs } => {
                 let takes = human(*expected);
-                write!(f, "the time was over (--shrink-budget); a trial takes {takes}")
+                write!(
+                    f,
+                    "the time was over (--shrink-budget); a trial takes {takes}{}",
+                    hint(*hangs)
+                )
             }
             Stop::Interrupted => f.write_str("it was broken off"),
             Stop::Failed(reason) => write!(f, "a trial could not be carried out: {reason}"),

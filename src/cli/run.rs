@@ -3,7 +3,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -15,7 +15,6 @@ use crate::model::signal::Signal;
 use crate::model::target::Target;
 use crate::plan::PlanOptions;
 use crate::plan::share::Share;
-use crate::report::quoted;
 use crate::sys::{allow_descriptors, keep_exit_statuses};
 use crate::target::kept::try_as_pid_1;
 use crate::target::launch::LaunchError;
@@ -25,6 +24,7 @@ use crate::trial::interrupt::Interrupt;
 use crate::trial::rehearsal::{Rehearsed, rehearse};
 use crate::trial::subject::Subject;
 
+use super::again::say_how;
 use super::bundled;
 use super::complain;
 use super::deep::{Deep, deep};
@@ -102,22 +102,21 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         ready.progress.shrinking();
         let bench = Bench::new(&desk, &schedule, ready.workers, summaries);
         report.reproductions = reproduce(&bench, &report, &plan, settings.again.shrink_budget);
-        remember(&mut report, (book.as_mut(), &publication.secrets), ready.store.folder());
+        remember(&mut report, book.as_mut(), &publication.secrets);
+    }
+    // A process that runs already was tried for the last time.
+    if settings.pid.is_none() {
+        say_how(&mut report, ready.store.folder());
     }
     ready.progress.finish();
     let code = publication.publish(report)?;
     failure.map_or(Ok(code), |failure| broke_off(failure, code, &settings.secrets()))
 }
 
-/// Writes down what was found and seen again, and says how to see it once more.
-fn remember(report: &mut RunReport, (book, secrets): (Option<&mut Book>, &Secrets), folder: &Path) {
-    let here = std::env::current_dir().unwrap_or_default();
+/// Writes down what was found and seen again.
+fn remember(report: &mut RunReport, book: Option<&mut Book>, secrets: &Secrets) {
     for found in &mut report.reproductions {
         found.entry = secrets.hidden_name(&found.entry);
-        let history = found.shown.as_ref().and_then(|shown| shown.history.clone());
-        let path = folder.join(history.unwrap_or_default());
-        let path = path.strip_prefix(&here).unwrap_or(&path);
-        found.again = Some(format!("shutdown-check replay {}", quoted(&path.to_string_lossy())));
     }
     let written = book.map_or(Ok(()), |book| book.remember(&mut report.reproductions));
     // The verdict stands whether or not it could be written down.

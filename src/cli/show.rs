@@ -4,7 +4,7 @@ use crate::invariants::CATALOGUE;
 use crate::model::run::RunReport;
 use crate::plan::search::Search;
 use crate::plan::{self, PlanOptions};
-use crate::report::{Format, catalogue, plan_text, schema, situations};
+use crate::report::{Format, catalogue, moments, plan_text, schema, situations};
 
 use super::args::{ListArgs, ListFormat, Listed, SchemaArgs, SchemaOf};
 use super::deep::points_of;
@@ -12,9 +12,6 @@ use super::publish::print;
 use super::run::draw_seed;
 use super::settings::{Amount, Settings};
 use super::values::Explained;
-
-/// Kinds of trial that are shown of a search: those that may be next.
-const SHOWN: usize = 20;
 
 /// Prints the plan; the same seed prints the same, byte for byte.
 pub fn plan(settings: &Settings) -> u8 {
@@ -46,10 +43,7 @@ pub fn plan_after(settings: &Settings, report: &RunReport) -> u8 {
     let (choice, standings) = (search.next(&|_| true), search.standings());
     match settings.outputs.stdout {
         Format::Json => print(&plan_text::next_json(choice.as_ref(), &standings)),
-        _ => {
-            let shown = &standings[..standings.len().min(SHOWN)];
-            print(&plan_text::next(report.trials.len(), choice.as_ref(), shown));
-        }
+        _ => print(&plan_text::next(report.trials.len(), choice.as_ref(), &standings)),
     }
     0
 }
@@ -65,6 +59,7 @@ pub fn list(args: &ListArgs) -> u8 {
         (ListFormat::Text, None) => catalogue::list(CATALOGUE),
         (ListFormat::Text, Some(Listed::Invariants)) => catalogue::list_invariants(CATALOGUE),
         (ListFormat::Text, Some(Listed::Situations)) => catalogue::list_situations(),
+        (ListFormat::Text, Some(Listed::Moments)) => catalogue::list_moments(),
         (ListFormat::Text, Some(Listed::Profiles)) => catalogue::list_profiles(),
     };
     print(&text);
@@ -75,15 +70,17 @@ fn listed_name(what: Listed) -> &'static str {
     match what {
         Listed::Invariants => "invariants",
         Listed::Situations => "situations",
+        Listed::Moments => "moments",
         Listed::Profiles => "profiles",
     }
 }
 
-/// Prints what an invariant or a situation means.
+/// Prints what an invariant, a situation or a moment means.
 pub fn explain(what: Explained) -> u8 {
     print(&match what {
         Explained::Invariant(invariant) => catalogue::explain(invariant),
         Explained::Situation(situation) => situations::explain(situation),
+        Explained::Moment(topic) => moments::explain(topic),
     });
     0
 }

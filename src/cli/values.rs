@@ -9,6 +9,7 @@ use crate::model::partition::{BadPartition, Partition};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::secrets::hidden_text;
 use crate::model::signal::Signal;
+use crate::report::moments::{self, Topic};
 
 /// The longest time that can be asked for: later instants are of no use to anybody.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -103,19 +104,23 @@ pub enum Explained {
     Invariant(&'static Invariant),
     /// A situation.
     Situation(Situation),
+    /// A kind of moment.
+    Moment(&'static Topic),
 }
 
-/// An invariant or a situation by its name.
+/// An invariant, a situation or a moment by its name.
 pub(super) fn explained(text: &str) -> Result<Explained, String> {
     let invariant = invariants::find(text).map(Explained::Invariant);
     let named = |situation: &Situation| situation.name() == text;
-    let found =
-        invariant.or_else(|| Situation::ALL.into_iter().find(named).map(Explained::Situation));
+    let situation = || Situation::ALL.into_iter().find(named).map(Explained::Situation);
+    let found = invariant.or_else(situation);
+    let found = found.or_else(|| moments::named(text).map(Explained::Moment));
     let ids = CATALOGUE.iter().map(|invariant| invariant.id);
     let names = ids.chain(Situation::ALL.iter().map(|situation| situation.name()));
+    let names = names.chain(moments::TOPICS.iter().map(|topic| topic.name));
     found.ok_or_else(|| {
         let advice = advice(text, names, "shutdown-check list");
-        format!("no invariant and no situation is called {text:?}; {advice}")
+        format!("no invariant, situation or moment is called {text:?}; {advice}")
     })
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::event::EventKind;
 use super::history::History;
-use super::time::human;
+use super::moment::Moment;
+use super::near::NearMoment;
+use super::time::{Nanos, human};
 
 /// A clock that counts in longer steps orders nothing that a signal meets.
 const CLOCK_STEP_MAX: Duration = Duration::from_millis(1);
@@ -15,7 +17,8 @@ const USUAL_ERROR: Duration = Duration::from_millis(1);
 impl History {
     /// Why nothing can be told from the instants, where the harness itself was too late.
     pub fn too_late(&self) -> Option<String> {
-        self.late().or_else(|| self.past_its_window()).or_else(|| self.coarse_clock())
+        let late = self.late().or_else(|| self.past_its_window());
+        late.or_else(|| self.past_its_landmark()).or_else(|| self.coarse_clock())
     }
 
     /// How late the harness itself was at its worst.
@@ -60,6 +63,44 @@ impl History {
         })
     }
 
+    /// A signal that was aimed at a landmark and came later than planned by more than its distance
+    /// from there, and by more than is usual, met something else.
+    fn past_its_landmark(&self) -> Option<String> {
+        let aim = self.aim()?;
+        let distance = aim.planned.since(aim.expected).max(aim.expected.since(aim.planned));
+        let error = aim.sent.since(aim.planned);
+        (error > distance.max(USUAL_ERROR)).then(|| {
+            format!(
+                "the harness sent the signal {} after its plan, more than the {} between it and {}: \
+                 the machine is too busy to tell",
+                fine(error),
+                fine(distance),
+                aim.moment.landmark.name()
+            )
+        })
+    }
+
+    /// When the first signal came, in words for reports: on the side of its landmark on which it was
+    /// really sent, where the harness was too late for the other.
+    pub fn moment(&self) -> String {
+        let has_crossed = |aim: &Aim| aim.planned < aim.expected && aim.sent >= aim.expected;
+        match self.aim().filter(has_crossed) {
+            Some(aim) => NearMoment { offset_us: 0, ..aim.moment }.name().to_owned(),
+            None => self.header().trial.moment(),
+        }
+    }
+
+    /// What a signal near a landmark was aimed at.
+    fn aim(&self) -> Option<Aim> {
+        let Moment::Near(moment) = self.header().trial.signals.first()?.moment else { return None };
+        let sent = self.signal()?;
+        let expected = self.events().iter().find_map(|event| match event.kind {
+            EventKind::LandmarkPassed { predicted, .. } => Some(predicted),
+            _ => None,
+        })?;
+        Some(Aim { moment, expected, planned: sent.planned, sent: sent.bracket.before })
+    }
+
     fn coarse_clock(&self) -> Option<String> {
         let steps = self.events().iter().filter_map(|event| match event.kind {
             EventKind::HarnessShare { clock_step, .. } => Some(clock_step),
@@ -78,6 +119,14 @@ impl History {
     }
 }
 
+/// A signal near a landmark: where that was expected, and when the signal was to come and came.
+struct Aim {
+    moment: NearMoment,
+    expected: Nanos,
+    planned: Nanos,
+    sent: Nanos,
+}
+
 /// A length of time that may well be below a millisecond.
 fn fine(duration: Duration) -> String {
     match duration < Duration::from_millis(1) {
@@ -90,6 +139,8 @@ fn fine(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::invariants::testing::Story;
+    use crate::model::event::Event;
+    use crate::model::near::NearLandmark;
     use crate::model::plan::{Moment, PlannedSignal, SignalTo, Situation};
     use crate::model::signal::Signal;
 
@@ -120,6 +171,47 @@ mod tests {
         assert!(late.contains("1.1 ms after its plan, more than the 20 µs"), "{late}");
         assert_eq!(second_after(US(6_000), US(4_000)).too_late(), None);
         assert_eq!(second_after(US(20), US(900)).too_late(), None, "that is usual");
+    }
+
+    /// A history whose signal was to come so many microseconds from where the accept was expected
+    /// and came so much later.
+    fn near_accept(offset_us: i64, error: Duration) -> History {
+        let story = Story::new().in_situation(Situation::OneRequest).signal();
+        let (mut header, mut events) = story.exit_code(12, 0).history().into_parts();
+        let moment =
+            NearMoment { landmark: NearLandmark::Accept, offset_us, kept: false, slow: false };
+        header.trial.signals = vec![PlannedSignal {
+            signal: Signal::TERM,
+            to: SignalTo::Leader,
+            moment: Moment::Near(moment),
+        }];
+        let mut sendings = events.iter_mut().filter_map(|event| match &mut event.kind {
+            EventKind::SignalSending { planned, .. } => Some((event.at, planned)),
+            _ => None,
+        });
+        let (at, planned) = sendings.next().unwrap();
+        *planned = at - error;
+        let distance = Duration::from_micros(offset_us.unsigned_abs());
+        let predicted = if offset_us < 0 { *planned + distance } else { *planned - distance };
+        let (landmark, spread) = (NearLandmark::Accept, Duration::ZERO);
+        let at = events.last().unwrap().at;
+        let passed = EventKind::LandmarkPassed { landmark, predicted, spread, passed: None };
+        events.push(Event { at, kind: passed });
+        History::new(header, events).unwrap()
+    }
+
+    #[test]
+    fn a_signal_past_its_landmark_is_called_so_or_shows_nothing() {
+        const US: fn(u64) -> Duration = Duration::from_micros;
+        let moment = |offset, error| near_accept(offset, US(error)).moment();
+        assert_eq!(moment(-50, 20), "< accept");
+        assert_eq!(moment(-50, 60), "> accept", "it came after the accept was expected");
+        assert_eq!(moment(50, 60), "> accept");
+        assert_eq!(near_accept(-50, US(900)).too_late(), None, "that is usual");
+        assert_eq!(near_accept(-5_000, US(4_000)).too_late(), None);
+        let late = near_accept(-50, US(3_000)).too_late().unwrap();
+        assert!(late.contains("3.0 ms after its plan, more than the 50 µs"), "{late}");
+        assert!(near_accept(200, US(3_000)).too_late().is_some(), "10 µs are not 3 ms");
     }
 
     fn with(share: EventKind, lag_ms: u64) -> History {

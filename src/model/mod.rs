@@ -19,6 +19,7 @@ pub mod log;
 pub mod moment;
 pub mod moment_text;
 pub mod near;
+pub mod number;
 mod origin;
 mod outcome;
 pub mod partition;

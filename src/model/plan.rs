@@ -71,9 +71,6 @@ pub struct Trial {
     pub restart: bool,
 }
 
-/// Trials of known failures have numbers from here on, so that those of the plan have theirs.
-pub const FIRST_KNOWN: u32 = 90_001;
-
 impl Trial {
     /// The same without a signal.
     pub fn as_control(&self) -> Self {

@@ -78,7 +78,8 @@ impl Secrets {
         }
         report.notes.iter_mut().for_each(|note| self.replace(note));
         for invariant in &mut report.invariants {
-            invariant.reason.iter_mut().for_each(|reason| self.replace(reason));
+            let texts = invariant.reason.iter_mut().chain(&mut invariant.again);
+            texts.for_each(|text| self.replace(text));
             for evidence in &mut invariant.evidence {
                 self.hide_in_evidence(evidence);
             }

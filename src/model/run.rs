@@ -229,6 +229,10 @@ pub struct InvariantReport {
     pub rate_cell: Option<RateCell>,
     /// Why it is inconclusive or not applicable.
     pub reason: Option<String>,
+    /// The command that runs a trial again which violates it: the least that was seen again, else the
+    /// smallest of the run; absent where nothing failed, or no history was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// The first violations, each with the events that show it.
     pub evidence: Vec<Evidence>,
 }
@@ -240,6 +244,12 @@ pub struct RateCell {
     pub situation: Situation,
     /// Their kind of moment.
     pub moment: String,
+    /// How often it failed there; 0 in older reports.
+    #[serde(default)]
+    pub failed: u64,
+    /// How often it could have.
+    #[serde(default)]
+    pub exercised: u64,
 }
 
 /// What would be otherwise if the target were PID 1 (pid_namespaces(7)): such trials count for no

@@ -8,7 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::plan::{FIRST_KNOWN, Situation, Trial};
+use crate::model::number::FIRST_KNOWN;
+use crate::model::plan::{Situation, Trial};
 use crate::model::run::RunReport;
 use crate::model::search::{Choice, Kind, Shown, Standing};
 

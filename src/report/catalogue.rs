@@ -4,6 +4,7 @@ use crate::invariants::Invariant;
 use crate::model::plan::Situation;
 use crate::model::verdict::Profile;
 
+use super::moments::TOPICS;
 use super::text::hanging;
 
 const WIDTH: usize = 80;
@@ -62,10 +63,11 @@ fn level(invariant: &Invariant, profile: Profile) -> String {
     }
 }
 
-/// What there is: invariants with their severity by profile, situations, profiles.
+/// What there is: invariants with their severity by profile, situations, moments, profiles.
 pub fn list(invariants: &[&Invariant]) -> String {
-    let parts = [list_invariants(invariants), list_situations(), list_profiles()].join("\n");
-    format!("{parts}\nshutdown-check explain NAME tells what an invariant or a situation means.\n")
+    let parts = [list_invariants(invariants), list_situations(), list_moments(), list_profiles()];
+    let parts = parts.join("\n");
+    format!("{parts}\nshutdown-check explain NAME tells what one of these means.\n")
 }
 
 /// The invariants, with their severity by profile.
@@ -87,6 +89,12 @@ pub fn list_invariants(invariants: &[&Invariant]) -> String {
 pub fn list_situations() -> String {
     let entries = Situation::ALL.map(|situation| entry(situation.name(), situation.about()));
     format!("situations\n{}", entries.concat())
+}
+
+/// The kinds of moment, each in a few words.
+pub fn list_moments() -> String {
+    let entries: String = TOPICS.iter().map(|topic| entry(topic.name, topic.about)).collect();
+    format!("moments of the signal\n{entries}")
 }
 
 /// The profiles, each in a sentence.
@@ -111,6 +119,10 @@ pub fn list_json(invariants: &[&Invariant]) -> serde_json::Value {
         })).collect::<Vec<_>>(),
         "situations": Situation::ALL
             .map(|it| serde_json::json!({ "id": it.name(), "about": it.about() })),
+        "moments": TOPICS
+            .iter()
+            .map(|it| serde_json::json!({ "id": it.name, "about": it.about }))
+            .collect::<Vec<_>>(),
         "profiles": Profile::ALL
             .map(|it| serde_json::json!({ "id": it.name(), "about": it.about() })),
     })

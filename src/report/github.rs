@@ -1,5 +1,6 @@
 //! The report as workflow commands of GitHub Actions: an annotation a violation.
 
+use crate::model::number::trial_name;
 use crate::model::run::{InvariantReport, RunReport};
 use crate::model::verdict::{Severity, VerdictName};
 
@@ -28,7 +29,7 @@ pub fn render(report: &RunReport) -> String {
 fn annotation(command: &str, invariant: &InvariantReport) -> String {
     let mut message = figures(invariant);
     if let Some(evidence) = invariant.evidence.first() {
-        message.push_str(&format!("\ntrial {}: {}", evidence.trial, evidence.message));
+        message.push_str(&format!("\n{}: {}", trial_name(evidence.trial), evidence.message));
     }
     message.push_str(&format!("\nshutdown-check explain {}", invariant.id));
     let title = property(&format!("shutdown-check: {}", invariant.id));

@@ -5,10 +5,12 @@ use askama::Template;
 
 use crate::invariants;
 use crate::model::history::History;
+use crate::model::number::trial_name;
 use crate::model::run::{Evidence, InvariantReport, RunReport, TrialReport};
 use crate::model::statistics::rate_bounds_95;
 use crate::model::verdict::{Severity, VerdictName};
 
+use super::again;
 use super::numbers::{counted, grouped, percent_up, time};
 use super::phrases::{self, command, failed, figures, mark, others, sent, sentence, unreached};
 use super::reproduced::{self, Best, best, history, smallest};
@@ -27,14 +29,14 @@ const TOLD: usize = 6;
 /// Everything that the template shows, as text.
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page<'a> {
-    report: &'a RunReport,
+struct Page {
     verdict: String,
     notes: Vec<String>,
     mood: &'static str,
     command: String,
     facts: Vec<(&'static str, String)>,
     first: Option<First>,
+    again: String,
     failures: Vec<Failure>,
     rows: Vec<Row>,
     coverage: Vec<Cell>,
@@ -121,6 +123,7 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
         command: command(report),
         facts: facts(report),
         first: first(report),
+        again: again::run(report),
         failures: failures(report, histories),
         rows: report.invariants.iter().map(row).collect(),
         coverage: coverage(report),
@@ -129,7 +132,6 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
         trials: report.trials.iter().map(trial_row).collect(),
         configuration: serde_json::to_string_pretty(&report.configuration).unwrap_or_default(),
         environment: environment(report),
-        report,
     };
     page.render().unwrap_or_else(|error| format!("<!doctype html><p>{error}</p>"))
 }
@@ -197,8 +199,9 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
     let trial = best.and_then(|best| best.trial);
     let found = best.and_then(|best| best.found);
     let shrunk = found.and_then(|it| it.evidence.as_ref()).map(|it| clean(&it.message));
-    let message =
-        |evidence: &Evidence| format!("trial {}: {}", evidence.trial, clean(&evidence.message));
+    let message = |evidence: &Evidence| {
+        format!("{}: {}", trial_name(evidence.trial), clean(&evidence.message))
+    };
     let told = invariant.evidence.iter().take(TOLD);
     Failure {
         id: clean(&invariant.id),
@@ -219,7 +222,7 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
             None => trial.map_or_else(String::new, shown_in),
         },
         found: reproduced::of(report, invariant).map(history),
-        again: found.and_then(|found| found.again.clone()),
+        again: reproduced::again(report, invariant).map(clean),
         entry: found.map(|found| found.entry.clone()),
         timeline: best.and_then(|Best { evidence, .. }| {
             let of_trial = |history: &&History| history.header().trial.number == evidence.trial;
@@ -231,7 +234,7 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
 
 fn shown_in(trial: &TrialReport) -> String {
     let mut parts = vec![
-        format!("trial {}, the smallest that shows it", trial.number),
+        format!("{}, the smallest that shows it", trial_name(trial.number)),
         trial.situation.name().to_owned(),
         trial.moment.clone(),
         sent(trial),

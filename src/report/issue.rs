@@ -1,20 +1,27 @@
 //! A failure for an issue tracker: what somebody needs who has neither the report nor this program.
 
 use crate::invariants;
-use crate::model::event::{EventKind, Request};
+use crate::model::event::{Event, EventKind, Request};
 use crate::model::history::History;
 use crate::model::phase::Phase;
 use crate::model::plan::Trial;
+use crate::model::regressions::{Found, Regression};
+use crate::model::reproduction::Rate;
 use crate::model::run::{InvariantReport, RunReport};
 use crate::model::time::Nanos;
 
+use super::again;
 use super::numbers::signed_time;
 use super::phrases::{command, failed, figures};
 use super::replay::{about, rate};
-use super::reproduced::{Best, best};
+use super::reproduced::{Best, best, of};
 use super::terminal::drawn;
 use super::text::{clean, fenced};
 
+/// What the reader saves the entry as.
+const KNOWN: &str = "shutdown-check.regressions.toml";
+/// Lines of a history that are told.
+const LINES_MAX: usize = 16;
 /// Columns of the timeline.
 const WIDTH: usize = 78;
 
@@ -29,9 +36,10 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
     };
     let history = histories.iter().find(|it| Some(it.header().trial.number) == number(&best));
     let mut text = heading(first, &best);
-    text.push_str(&facts(report, &best, history));
+    text.push_str(&facts((report, first), &best, history));
     text.push_str(&what_happens(first, &best));
-    text.push_str(&again(report, &best));
+    text.push_str(&again(report, first, &best));
+    text.push_str(&lines(&best, history));
     let others: Vec<String> = all[1..].iter().map(|it| format!("`{}`", clean(&it.id))).collect();
     if !others.is_empty() {
         text.push_str(&format!("\nThe same run also shows: {}.\n", others.join(", ")));
@@ -58,7 +66,11 @@ fn about_short(trial: &Trial) -> String {
 }
 
 /// A table of what the failure depends on.
-fn facts(report: &RunReport, best: &Best<'_>, history: Option<&History>) -> String {
+fn facts(
+    (report, invariant): (&RunReport, &InvariantReport),
+    best: &Best<'_>,
+    history: Option<&History>,
+) -> String {
     let environment = &report.environment;
     let kernel = environment.kernel.as_deref().unwrap_or("unknown kernel");
     let mut rows = vec![("target", format!("`{}`", clean(&command(report)).replace('`', "'")))];
@@ -69,8 +81,10 @@ fn facts(report: &RunReport, best: &Best<'_>, history: Option<&History>) -> Stri
         rows.push(("seen", rate(found.rate)));
     } else if let Some(trial) = best.trial {
         rows.push(("trial", format!("{} · {}", trial.situation.name(), trial.moment)));
+        rows.extend(of(report, invariant).map(|found| ("seen again", rate(found.rate))));
     }
     rows.extend(history.and_then(|it| state(it, best)).map(|state| ("request", state)));
+    rows.push(("version", "of the target: not recorded, please add it".to_owned()));
     let lines = rows.iter().map(|(name, value)| format!("| {name} | {} |\n", bars(value)));
     format!("\n| | |\n|---|---|\n{}", lines.collect::<String>())
 }
@@ -132,15 +146,70 @@ fn what_happens(invariant: &InvariantReport, best: &Best<'_>) -> String {
 }
 
 /// How to see it again, with nothing but what stands here.
-fn again(report: &RunReport, best: &Best<'_>) -> String {
-    let target = command(report);
-    match best.found {
-        Some(found) => format!(
-            "\nTo see it again, save this as `shutdown-check.regressions.toml`:\n\n{}\nand run \
-             `shutdown-check replay --regressions shutdown-check.regressions.toml -- {}`.\n",
-            fenced("toml", &found.entry),
-            clean(&target),
+fn again(report: &RunReport, invariant: &InvariantReport, best: &Best<'_>) -> String {
+    let Some(entry) = entry(report, invariant, best) else {
+        return format!("\nTo see it again:\n\n{}", fenced("sh", &again::run(report)));
+    };
+    let lacking = again::options(&report.configuration).lacking;
+    let lacking = match lacking.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\n`{}` stands for what is not told here, and has to be put there: {}.\n",
+            again::PLACEHOLDER,
+            clean(&lacking.join("; "))
         ),
-        None => format!("\nTo see it again: `shutdown-check --seed {} -- {target}`\n", report.seed),
+    };
+    format!(
+        "\nTo see it again, save this as `{KNOWN}`:\n\n{}\nand run, where that file is:\n\n{}{lacking}",
+        fenced("toml", entry.trim_end()),
+        fenced("sh", &again::entry(report, KNOWN)),
+    )
+}
+
+/// The trial as the file of known failures has it: as it was found when it was run again, else that of
+/// the run, of whose rate nothing is known.
+fn entry(report: &RunReport, invariant: &InvariantReport, best: &Best<'_>) -> Option<String> {
+    if let Some(found) = of(report, invariant) {
+        return Some(found.entry.clone());
     }
+    let number = best.trial?.number;
+    let trial = report.plan.trials.iter().find(|it| it.number == number)?;
+    let on = report.started_at.get(..10).unwrap_or(&report.started_at).to_owned();
+    let found = Found { on, rate: Rate::default() };
+    Some(Regression::of(&invariant.id, trial, found).ok()?.text(&clean(&best.evidence.message)))
+}
+
+/// The lines of the history that show it, and where the rest is.
+fn lines(best: &Best<'_>, history: Option<&History>) -> String {
+    let Some(history) = history else { return String::new() };
+    let told = |event: &&Event| {
+        let is_frame = matches!(
+            event.kind,
+            EventKind::Spawned { .. }
+                | EventKind::SituationReached
+                | EventKind::SignalSending { .. }
+                | EventKind::SignalSent { .. }
+                | EventKind::Exited { .. }
+        );
+        is_frame || best.evidence.events.contains(event)
+    };
+    let told: Vec<&Event> = history.events().iter().filter(told).collect();
+    let shown = told.iter().take(LINES_MAX).filter_map(|event| serde_json::to_string(event).ok());
+    let shown: Vec<String> = shown.map(|line| clean(&line)).collect();
+    let file = best.trial.and_then(|trial| trial.history.as_deref());
+    let whole = file.map_or_else(String::new, |file| {
+        format!(
+            "\nAll {} lines are in `{}` of the run's folder; the command above writes such a history as \
+             well (reports/SEED/replay).\n",
+            history.events().len(),
+            clean(file)
+        )
+    });
+    format!(
+        "\n<details><summary>The lines of the history that show it ({} of {})</summary>\n\n{}\n\
+         </details>\n{whole}",
+        shown.len(),
+        history.events().len(),
+        fenced("json", &shown.join("\n"))
+    )
 }

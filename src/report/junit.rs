@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
+use crate::model::number::trial_name;
 use crate::model::run::{InvariantReport, RunReport};
 use crate::model::verdict::{Severity, VerdictName};
 
@@ -70,7 +71,7 @@ fn told(invariant: &InvariantReport) -> String {
     let mut lines: Vec<String> = invariant
         .evidence
         .iter()
-        .map(|evidence| format!("trial {}: {}", evidence.trial, evidence.message))
+        .map(|evidence| format!("{}: {}", trial_name(evidence.trial), evidence.message))
         .collect();
     lines.push(format!("shutdown-check explain {}", invariant.id));
     lines.join("\n")

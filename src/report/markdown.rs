@@ -1,8 +1,10 @@
 //! The report as Markdown: for a job's summary, a comment or an issue.
 
+use crate::model::number::trial_name;
 use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, RunReport};
 
+use super::again;
 use super::numbers::time;
 use super::phrases::{self, command, failed, figures, mark, others, sentence};
 use super::reproduced::{self, history, smallest};
@@ -23,14 +25,20 @@ pub fn render(report: &RunReport) -> String {
     }
     text.push_str(&table(report));
     text.push_str(&format!(
-        "\n<sub>{} {}, report schema {}. The same plan again: `--seed {}`.</sub>\n",
-        report.tool.name, report.tool.version, report.schema_version, report.seed
+        "\n<sub>{} {}, report schema {}. The same plan again: {}</sub>\n",
+        report.tool.name,
+        report.tool.version,
+        report.schema_version,
+        code(&again::run(report))
     ));
     text
 }
 
+fn code(text: &str) -> String {
+    format!("`{}`", clean(text).replace('`', "'"))
+}
+
 fn facts(report: &RunReport) -> String {
-    let code = |text: &str| format!("`{}`", clean(text).replace('`', "'"));
     let mut facts = vec![code(&command(report)), format!("profile {}", report.profile)];
     facts.push(match report.duration_ms > 0.0 {
         true => format!("{} trials in {}", report.trials.len(), time(report.duration_ms)),
@@ -45,12 +53,18 @@ fn failure(report: &RunReport, invariant: &InvariantReport) -> String {
     let found = reproduced::of(report, invariant);
     text.push_str(&found.map_or_else(String::new, reproduction));
     for evidence in invariant.evidence.iter().take(TOLD) {
-        text.push_str(&format!("- trial {}: {}\n", evidence.trial, escaped(&evidence.message)));
+        text.push_str(&format!(
+            "- {}: {}\n",
+            trial_name(evidence.trial),
+            escaped(&evidence.message)
+        ));
     }
     if let Some(others) = others(invariant, TOLD) {
         text.push_str(&format!("- {others}\n"));
     }
-    text.push_str(&format!("\n`shutdown-check explain {id}`\n"));
+    let again = reproduced::again(report, invariant).map(code);
+    let again = again.map_or_else(String::new, |again| format!("again: {again}  \n"));
+    text.push_str(&format!("\n{again}`shutdown-check explain {id}`\n"));
     text
 }
 
@@ -59,9 +73,6 @@ fn reproduction(found: &Reproduction) -> String {
     let mut text = format!("{}  \n{}\n\n", escaped(&smallest(found)), escaped(&history(found)));
     if let Some(evidence) = &found.evidence {
         text.push_str(&format!("> {}\n\n", escaped(&evidence.message)));
-    }
-    if let Some(again) = &found.again {
-        text.push_str(&format!("`{}`\n\n", clean(again).replace('`', "'")));
     }
     if found.file.is_none() && found.rate.failed > 0 {
         text.push_str("<details><summary>Entry for shutdown-check.regressions.toml</summary>\n\n");

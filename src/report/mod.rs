@@ -10,6 +10,7 @@ use std::str::FromStr;
 use crate::model::history::History;
 use crate::model::run::RunReport;
 
+pub mod again;
 pub mod badge;
 pub mod catalogue;
 pub mod github;
@@ -18,6 +19,7 @@ pub mod issue;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod moments;
 pub mod plan_text;
 pub mod replay;
 pub mod sarif;

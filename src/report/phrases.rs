@@ -132,18 +132,48 @@ pub(super) fn figures(invariant: &InvariantReport) -> String {
                 grouped(invariant.violations),
                 failed_word(counts, invariant.exercised)
             );
-            let cell = invariant.rate_cell.as_ref();
-            let cell = cell.map(|it| format!("{} ({})", it.situation.name(), it.moment));
-            let signal = invariant.rate_signal.map(|signal| signal.to_string());
-            let with: Vec<_> = cell.into_iter().chain(signal).collect();
-            let with = if with.is_empty() { String::new() } else { with.join(", ") + ": " };
-            match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
-                (Some(lower), Some(upper)) => {
-                    format!("{failed}, {with}{}–{} %", percent_down(lower), percent_up(upper))
-                }
-                _ => failed,
+            match (worst(invariant), interval(invariant)) {
+                (Some(worst), _) => format!("{failed}; {worst}"),
+                (None, Some(interval)) => format!("{failed}, {interval}"),
+                (None, None) => failed,
             }
         }
+    }
+}
+
+/// What the rate of a violated invariant is, with 95 % confidence: `54–100 %`. Of several signals it is
+/// that of the worst.
+pub(super) fn interval(invariant: &InvariantReport) -> Option<String> {
+    let (lower, upper) = (invariant.rate_lower_bound_95?, invariant.rate_upper_bound_95?);
+    let signal = invariant.rate_signal.map_or_else(String::new, |signal| format!("{signal}: "));
+    Some(format!("{signal}{}–{} %", percent_down(lower), percent_up(upper)))
+}
+
+/// Where it fails most, if the rate is of those trials only: `most in one-request, after recv #1: 6 of
+/// 6, 54–100 %`.
+pub(super) fn worst(invariant: &InvariantReport) -> Option<String> {
+    let (cell, interval) = (invariant.rate_cell.as_ref()?, interval(invariant)?);
+    if (cell.failed, cell.exercised) == (invariant.violations, invariant.exercised) {
+        return None;
+    }
+    // A report of an earlier version does not say how many.
+    let counts = match cell.exercised {
+        0 => String::new(),
+        of => format!("{} of {}, ", grouped(cell.failed), grouped(of)),
+    };
+    let (situation, when) = (cell.situation.name(), when(&cell.moment));
+    Some(format!("most in {situation}, {when}: {counts}{interval}"))
+}
+
+/// A kind of moment in words.
+fn when(moment: &str) -> String {
+    match (moment.split_at_checked(2), moment) {
+        (Some(("< ", landmark)), _) => format!("signal before {landmark}"),
+        (Some(("> ", landmark)), _) => format!("signal after {landmark}"),
+        (_, "uniform") => "signal at any time".to_owned(),
+        (_, "reached") => "signal once it was there".to_owned(),
+        (_, moment) if moment.starts_with("held ") => format!("target {moment}"),
+        (_, moment) => format!("signal {moment}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::model::partition::Partition;
 use crate::model::plan::{Arrivals, LoadShape, Moment, Plan, SignalTo, Situation, Trial};
-use crate::model::search::{Choice, Standing};
+use crate::model::search::{Choice, Kind, Standing};
 
 use super::numbers::counted;
 use super::text::{columns, cut, hanging};
@@ -52,6 +52,20 @@ pub fn slice(partition: Partition, of: u32, is_all: bool) -> String {
     )
 }
 
+/// What the columns of a search are.
+const WHAT_COLUMNS_SAY: &str = "
+→          what is next: the first round, and then now and then what was never
+           tried, has to be compared or has waited long, come whatever their score
+score      how probably the next such trial shows something new, for its cost
+visits     trials of the kind that were begun
+outcomes   kinds of outcome that they have shown
+seen once  those of them that no other trial of the situation has shown
+cost       how long one takes, as a multiple of the quickest kind
+";
+
+/// Kinds of trial that are shown of a search: those that may be next.
+const SHOWN: usize = 20;
+
 /// What a search would try after so many trials, and what each kind of trial is worth.
 pub fn next(trials: usize, choice: Option<&Choice>, standings: &[Standing]) -> String {
     let after = counted(trials as u64, "trial", "trials");
@@ -66,15 +80,23 @@ pub fn next(trials: usize, choice: Option<&Choice>, standings: &[Standing]) -> S
             format!("{why}\n{}", rows.split_once("\n\n").map_or("", |(_, rows)| rows))
         }
     };
-    text.push_str("\n score  visits  outcomes  seen once  cost  kind of trial\n");
-    for standing in standings {
+    text.push_str("\n    score  visits  outcomes  seen once  cost  kind of trial\n");
+    let chosen = choice.map(|choice| Kind::of(&choice.trial));
+    let is_chosen = |standing: &Standing| Some(&standing.kind) == chosen.as_ref();
+    let (first, others) = standings.split_at(standings.len().min(SHOWN));
+    for standing in first.iter().chain(others.iter().filter(|it| is_chosen(it))) {
         let Standing { kind, visits, outcomes, seen_once, cost, score } = standing;
+        let mark = if is_chosen(standing) { "→" } else { " " };
         let line = format!(
-            "{score:>6.2} {visits:>7} {outcomes:>9} {seen_once:>10} {cost:>5.1}  {}",
+            "{mark} {score:>7.2} {visits:>7} {outcomes:>9} {seen_once:>10} {cost:>5.1}  {}",
             kind.name()
         );
         text.push_str(&format!("{}\n", cut(&line, WIDTH)));
     }
+    if others.len() > usize::from(others.iter().any(is_chosen)) {
+        text.push_str(&format!("  … of {} kinds\n", standings.len()));
+    }
+    text.push_str(WHAT_COLUMNS_SAY);
     text
 }
 

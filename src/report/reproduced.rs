@@ -1,5 +1,6 @@
 //! What every format for people says alike of a failure that was run again.
 
+use crate::model::number::trial_name;
 use crate::model::reproduction::{Reproduction, Standing};
 use crate::model::run::{Evidence, InvariantReport, RunReport, TrialReport};
 
@@ -37,6 +38,12 @@ pub(super) fn of<'r>(
     report.reproductions.iter().find(|it| it.invariant == invariant.id)
 }
 
+/// The command that shows an invariant's failure again.
+pub(super) fn again<'r>(report: &'r RunReport, invariant: &'r InvariantReport) -> Option<&'r str> {
+    let found = || of(report, invariant)?.again.as_deref();
+    invariant.again.as_deref().or_else(found)
+}
+
 /// The trial: `slow-handler · SIGTERM reached · 1 connection`.
 pub(super) fn smallest(found: &Reproduction) -> String {
     format!("smallest trial that shows it: {}", about(&found.trial))
@@ -44,7 +51,7 @@ pub(super) fn smallest(found: &Reproduction) -> String {
 
 /// Where it was found, what was taken away, and how often it was seen again.
 pub(super) fn history(found: &Reproduction) -> String {
-    let mut parts = vec![format!("found in trial {}", found.found_in)];
+    let mut parts = vec![format!("found in {}", trial_name(found.found_in))];
     if !found.steps.is_empty() {
         parts.push(format!("shrunk ({})", found.steps.join(", ")));
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::invariants::{self, CATALOGUE};
+use crate::model::number::trial_name;
 use crate::model::run::{Evidence, InvariantReport, RunReport};
 use crate::model::verdict::{Severity, VerdictName};
 
@@ -69,7 +70,7 @@ fn results(report: &RunReport, invariant: &InvariantReport) -> Vec<Value> {
     };
     let of_evidence = |evidence: &Evidence| {
         let message =
-            format!("{}; trial {}: {}", figures(invariant), evidence.trial, evidence.message);
+            format!("{}; {}: {}", figures(invariant), trial_name(evidence.trial), evidence.message);
         result(message, json!({ "trial": evidence.trial, "seed": report.seed }))
     };
     match invariant.evidence.as_slice() {

@@ -222,7 +222,7 @@ fn measured(history: &History) -> TrialReport {
         number: trial.number,
         seed: trial.seed,
         situation: trial.situation,
-        moment: trial.moment(),
+        moment: history.moment(),
         control: trial.is_control(),
         as_pid_1: trial.as_pid_1,
         aside: trial.aside,

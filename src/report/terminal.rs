@@ -7,10 +7,11 @@ use anstyle::{AnsiColor, Style as Ansi};
 use crate::model::run::{Levels, RunReport};
 use crate::model::verdict::{Profile, VerdictName};
 
+use super::again;
 use super::numbers::{counted, grouped, time};
 use super::phrases::{self, command, sentence};
 use super::reproduced::known;
-use super::text::{ascii, clean, hanging};
+use super::text::{ascii, clean, hanging, pasted};
 
 mod deep;
 mod details;
@@ -104,6 +105,11 @@ impl Page<'_> {
     /// A text after its label, indented as a paragraph.
     fn labelled(&self, label: &str, text: &str) -> String {
         hanging(&format!("  {label:<9} "), text, self.width)
+    }
+
+    /// A command after its label, in lines that can be pasted.
+    fn command(&self, label: &str, command: &str) -> String {
+        pasted(&format!("  {label:<9} "), command, self.width)
     }
 
     fn header(&self) -> String {
@@ -214,8 +220,7 @@ impl Page<'_> {
             let histories = self.view.histories.map(|path| self.labelled("histories", path));
             text.extend(report.into_iter().chain(histories));
             if self.report.duration_ms > 0.0 {
-                let again = format!("the same plan: --seed {}", self.report.seed);
-                text.push_str(&self.labelled("again", &again));
+                text.push_str(&self.command("same plan", &again::run(self.report)));
             }
         }
         text

@@ -72,6 +72,41 @@ pub(crate) fn hanging(first: &str, text: &str, width: usize) -> String {
     paragraph
 }
 
+/// A command with `first` before it, in lines that a shell takes for one: they are broken between its
+/// words only, so that one that is too long for a line has it for itself.
+pub(super) fn pasted(first: &str, command: &str, width: usize) -> String {
+    let indent = columns(first);
+    // Room for what says that it goes on.
+    let width = width.saturating_sub(indent + 2);
+    let mut lines: Vec<String> = Vec::new();
+    for word in shell_words(&clean(command)) {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(&word) <= width => {
+                line.push_str(&format!(" {word}"));
+            }
+            _ => lines.push(word),
+        }
+    }
+    format!("{first}{}\n", lines.join(&format!(" \\\n{:indent$}", "")))
+}
+
+/// The words of a command as they are written, with their quotes.
+fn shell_words(command: &str) -> Vec<String> {
+    let (mut words, mut is_quoted, mut is_escaped) = (vec![String::new()], false, false);
+    for c in command.chars() {
+        match c {
+            ' ' if !is_quoted && !is_escaped => words.push(String::new()),
+            c => {
+                is_quoted ^= c == '\'' && !is_escaped;
+                is_escaped = c == '\\' && !is_quoted && !is_escaped;
+                words.last_mut().into_iter().for_each(|word| word.push(c));
+            }
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
 /// The same text in ASCII, as far as this program chose the characters; no line gets longer.
 pub(super) fn ascii(text: &str) -> String {
     text.chars()
@@ -95,7 +130,8 @@ pub(super) fn ascii(text: &str) -> String {
 
 /// A block of Markdown that is shown as it is; nothing in it ends it early.
 pub(super) fn fenced(language: &str, text: &str) -> String {
-    format!("```{language}\n{}```\n", text.replace("```", "'''"))
+    let text = text.trim_end_matches('\n').replace("```", "'''");
+    format!("```{language}\n{text}\n```\n")
 }
 
 #[cfg(test)]
@@ -103,6 +139,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_command_is_broken_between_its_words_only() {
+        let command = r"shutdown-check --path 'POST /a b' --header 'It'\''s: so it is' -- ./x";
+        let text = pasted("  again  ", command, 40);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                r"  again  shutdown-check --path \",
+                r"         'POST /a b' --header \",
+                r"         'It'\''s: so it is' -- ./x",
+            ]
+        );
+    }
 
     #[test]
     fn words_are_kept_whole_where_they_fit() {

@@ -110,11 +110,12 @@ async fn look(
         points.extend(usual.into_iter().map(|(point, _)| point));
     }
     match points.is_empty() {
-        true => {
-            Err("no system call for a connection was seen: a server that uses io_uring(7), or \
-                     hands its connections to another program, makes none"
-                .into())
-        }
+        true => Err(
+            "no system call for a connection was seen, though the request was answered: either \
+                 the server makes none (io_uring(7), or its connections are another program's), or \
+                 none that is known here for what it is, as some statically linked ones (musl)"
+                .into(),
+        ),
         false => Ok(Points::Seen(points)),
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::load::cast::Part;
 use crate::model::event::EventKind;
+use crate::model::number::FIRST_AGAIN;
 use crate::model::phase::Phase;
 use crate::model::plan::{Situation, Trial};
 use crate::model::reproduction::Rate;
@@ -18,9 +19,6 @@ use crate::trial::isolation::own_network;
 use super::super::desk::{Desk, Kind, lock};
 use super::super::failure::{Failure, internal};
 use super::super::schedule::Schedule;
-
-/// Their numbers begin here, so that no trial of the run has the same.
-const FIRST_NUMBER: u32 = 80_001;
 
 /// Carries out trials beside those of the run, which they count for nothing in.
 pub(in crate::cli) struct Bench<'a> {
@@ -57,6 +55,8 @@ pub(in crate::cli) enum Stop {
     NoTime {
         /// How long it would take.
         expected: Duration,
+        /// Whether that is as long as the target may take to exit.
+        hangs: bool,
     },
     /// The user asked for the end.
     Interrupted,
@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
         }
         let state = Mutex::new(State { longest, ..State::default() });
         let run = Mutex::new(run);
-        Self { desk, schedule, workers, run, number: AtomicU32::new(FIRST_NUMBER), state }
+        Self { desk, schedule, workers, run, number: AtomicU32::new(FIRST_AGAIN), state }
     }
 
     /// How often a trial was tried.
@@ -149,6 +149,11 @@ impl<'a> Bench<'a> {
     /// How long a trial of the situation took at its longest; nothing where none was tried.
     pub(in crate::cli) fn expected(&self, trial: &Trial) -> Duration {
         lock(&self.state).longest.get(&trial.situation).copied().unwrap_or_default()
+    }
+
+    /// Whether a trial that takes so long waits for a target that does not exit before its deadline.
+    pub(in crate::cli) fn hangs(&self, takes: Duration) -> bool {
+        takes >= self.desk.subject.contract.deadline
     }
 
     /// Why a run of a trial counts for nothing, or shows nothing of an invariant, where one does.
@@ -246,7 +251,7 @@ impl<'a> Bench<'a> {
             return Err(Stop::Interrupted);
         }
         if until.is_some_and(|until| Instant::now() + expected > until) {
-            return Err(Stop::NoTime { expected });
+            return Err(Stop::NoTime { expected, hangs: self.hangs(expected) });
         }
         let begun = Instant::now();
         let times = times.clamp(1, self.workers.max(1));

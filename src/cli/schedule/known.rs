@@ -1,22 +1,19 @@
 //! Trials of known failures, which come before those of the plan, and what they are compared with.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::load::cast::Part;
-use crate::model::plan::{FIRST_KNOWN, Trial};
+use crate::model::number::{FIRST_KNOWN, KNOWN_NUMBERS, KNOWN_ROUNDS, known_place};
+use crate::model::plan::Trial;
 use crate::model::search::Shown;
 use crate::plan::search::{ESTABLISHED, MISSES};
-
-/// Each is run at most so often.
-pub(in crate::cli) const ROUNDS_MAX: u32 = 5;
-/// So many numbers are there for each: its rounds, and then its controls.
-const NUMBERS: u32 = 20;
 
 /// What is still to be run of them, and what was.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    cases: Vec<Case>,
+    /// By their places in the file.
+    cases: BTreeMap<usize, Case>,
     /// Rounds of single ones: where it is among them, and which round.
     waiting: VecDeque<(usize, u32)>,
     /// Those whose controls are wanted.
@@ -40,22 +37,25 @@ struct Case {
 
 /// The number of the first trial of one of them.
 pub(in crate::cli) fn first_number(place: usize) -> u32 {
-    FIRST_KNOWN + place as u32 * NUMBERS
+    FIRST_KNOWN + place as u32 * KNOWN_NUMBERS
 }
 
 /// Which one of them a trial is about.
 pub(in crate::cli) fn place_of(number: u32) -> Option<usize> {
-    Some((number.checked_sub(FIRST_KNOWN)? / NUMBERS) as usize)
+    (number >= FIRST_KNOWN).then(|| known_place(number).0 as usize)
 }
 
 impl Known {
-    /// Those that are to be tried, each so often, every one once before any comes again.
+    /// Those that are to be tried, under the numbers of their places, each so often, every one once
+    /// before any comes again.
     pub(super) fn new(all: Vec<(Trial, Vec<Part>, u32)>) -> Self {
         let mut waiting: Vec<(usize, u32)> = Vec::new();
-        let mut cases = Vec::new();
-        for (place, (trial, parts, rounds)) in all.into_iter().enumerate() {
-            waiting.extend((0..rounds.min(ROUNDS_MAX)).map(|round| (place, round)));
-            cases.push(Case { trial, parts, lost: 0, asked: 0, showed: 0, missed: 0 });
+        let mut cases = BTreeMap::new();
+        for (trial, parts, rounds) in all {
+            let Some(place) = place_of(trial.number) else { continue };
+            waiting.extend((0..rounds.min(KNOWN_ROUNDS)).map(|round| (place, round)));
+            let case = Case { trial, parts, lost: 0, asked: 0, showed: 0, missed: 0 };
+            cases.insert(place, case);
         }
         waiting.sort_by_key(|(place, round)| (*round, *place));
         Self { cases, waiting: waiting.into(), ..Self::default() }
@@ -71,7 +71,7 @@ impl Known {
         let next = next.or_else(|| {
             while let Some((place, round)) = self.waiting.pop_front() {
                 if self.begun.is_empty() || has_time(round, self.longest) {
-                    let Case { trial, parts, .. } = &self.cases[place];
+                    let Case { trial, parts, .. } = &self.cases[&place];
                     let number = first_number(place) + round;
                     return Some((Trial { number, ..trial.clone() }, parts.clone()));
                 }
@@ -84,10 +84,10 @@ impl Known {
     }
 
     fn control(&self, place: usize) -> (Trial, Vec<Part>) {
-        let Case { trial, parts, asked, .. } = &self.cases[place];
+        let Case { trial, parts, asked, .. } = &self.cases[&place];
         let waiting = self.wanted.iter().filter(|it| **it == place).count() as u32;
         let nth = asked - waiting - 1;
-        let number = first_number(place) + ROUNDS_MAX + nth;
+        let number = first_number(place) + KNOWN_ROUNDS + nth;
         let seed = trial.seed.wrapping_add(1 + u64::from(nth));
         (Trial { number, seed, ..trial.as_control() }, parts.clone())
     }
@@ -102,7 +102,7 @@ impl Known {
         self.under_way -= 1;
         self.longest = took.max(self.longest);
         let place = place_of(trial.number);
-        let case = place.and_then(|place| self.cases.get_mut(place));
+        let case = place.and_then(|place| self.cases.get_mut(&place));
         let (Some(place), Some(case), Some(shown)) = (place, case, shown) else { return };
         match (trial.is_control(), shown.missed) {
             (true, true) => case.missed += 1,
@@ -123,7 +123,7 @@ impl Known {
 
     /// Whether all that was lost was compared with what is lost without a signal.
     pub(super) fn has_compared(&self) -> bool {
-        self.cases.iter().all(|case| case.showed >= case.lost.min(ESTABLISHED))
+        self.cases.values().all(|case| case.showed >= case.lost.min(ESTABLISHED))
     }
 }
 
@@ -135,7 +135,8 @@ mod tests {
     fn known(cases: usize, rounds: u32) -> Known {
         let mut held = trial(&PlanOptions::new(1), 1);
         held.hold = Some(crate::model::plan::Hold { pause: Duration::ZERO });
-        Known::new(vec![(held, Vec::new(), rounds); cases])
+        let numbered = |place| Trial { number: first_number(place), ..held.clone() };
+        Known::new((0..cases).map(|place| (numbered(place), Vec::new(), rounds)).collect())
     }
 
     fn lost() -> Shown {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::model::plan::Situation;
 use crate::model::run::RateCell;
 use crate::model::signal::Signal;
 use crate::model::statistics::rate_bounds_95;
@@ -18,7 +19,12 @@ pub(super) struct Rate {
     pub(super) signal: Option<Signal>,
     /// The trials of which they are, where not of all.
     pub(super) cell: Option<RateCell>,
+    /// How often it failed there, and how often it could have.
+    counts: (u64, u64),
 }
+
+/// What a trial with this signal has shown.
+type Seen<'s> = (Option<Signal>, &'s Shown);
 
 /// The rate with the worst signal: the one that fails most surely, or, where nothing failed, the one
 /// of which least is known.
@@ -34,21 +40,25 @@ pub(super) fn worst<'s>(shown: impl Iterator<Item = (Option<Signal>, &'s Shown)>
         let (lower, upper) = rate_bounds_95(violations, exercised)?;
         let lower = Some(lower).filter(|_| violations > 0);
         let signal = signal.filter(|_| several);
-        Some(Rate { lower, upper: Some(upper), signal, cell: None })
+        let counts = (violations, exercised);
+        Some(Rate { lower, upper: Some(upper), signal, cell: None, counts })
     });
     rates.reduce(|one, other| if other.exceeds(&one) { other } else { one }).unwrap_or_default()
 }
 
 /// The rate among trials of one situation and moment: of those that fail most surely.
 pub(super) fn worst_cell(by_trial: &[(&TrialSummary, &Shown)]) -> Rate {
-    let mut cells: BTreeMap<RateCell, Vec<(Option<Signal>, &Shown)>> = BTreeMap::new();
+    let mut cells: BTreeMap<(Situation, String), Vec<Seen<'_>>> = BTreeMap::new();
     for (trial, shown) in by_trial {
         let (situation, moment) = (trial.report.situation, trial.report.moment.clone());
-        cells.entry(RateCell { situation, moment }).or_default().push((trial.signal, shown));
+        cells.entry((situation, moment)).or_default().push((trial.signal, shown));
     }
-    let rates = cells
-        .into_iter()
-        .map(|(cell, shown)| Rate { cell: Some(cell), ..worst(shown.into_iter()) });
+    let rates = cells.into_iter().map(|((situation, moment), shown)| {
+        let rate = worst(shown.into_iter());
+        let (failed, exercised) = rate.counts;
+        let cell = RateCell { situation, moment, failed, exercised };
+        Rate { cell: Some(cell), ..rate }
+    });
     rates.reduce(|one, other| if other.exceeds(&one) { other } else { one }).unwrap_or_default()
 }
 
@@ -61,7 +71,6 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::plan::Situation;
     use crate::model::verdict::VerdictName;
 
     fn shown(violations: u32, exercised: u32) -> Shown {

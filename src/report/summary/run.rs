@@ -77,7 +77,10 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     trials.sort_by_key(|trial| trial.report.number);
     let partition = Some(run.partition).filter(|it| it.is_part());
     let is_missing = run.merged.as_ref().is_some_and(MergedReport::is_incomplete);
-    let untried = untried(partition, is_missing);
+    let untried = match ended_by(&run, &trials) {
+        Some(option) => format!("the run ended at its first violation ({option})").into(),
+        None => untried(partition, is_missing),
+    };
     let occasions = Occasions::of(&trials, (&run.chosen, &untried), &run.unreachable);
     let is_searched = run.search.is_some();
     let merge = |(id, level): &(&'static str, Severity)| {
@@ -141,6 +144,18 @@ fn untried(partition: Option<Partition>, is_missing: bool) -> Cow<'static, str> 
         None if is_missing => "a slice of the plan is missing".into(),
         None => "the run was over before that: give it more time (--budget)".into(),
     }
+}
+
+/// The option by which the run ended at its first violation, where it did.
+fn ended_by(run: &RunFacts, trials: &[&TrialSummary]) -> Option<&'static str> {
+    let is_fail_fast = run.configuration.get("fail-fast").and_then(serde_json::Value::as_bool);
+    let option = match run.until_bound {
+        _ if is_fail_fast == Some(true) => "--fail-fast",
+        Some(_) => "--until-bound",
+        None => return None,
+    };
+    let is_violated = |it: &&TrialSummary| it.report.verdict == VerdictName::Violated;
+    trials.iter().any(|it| it.is_judged() && is_violated(it)).then_some(option)
 }
 
 /// Drops the evidence that no report will show, so that a long run of failures stays small.
@@ -238,6 +253,7 @@ fn merged(
         rate_lower_bound_95: rate.lower,
         rate_signal: rate.signal,
         rate_cell: rate.cell,
+        again: None,
         reason,
         evidence: best_evidence(id, &counting(trials))
             .into_iter()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style as Ansi};
 
+use crate::model::number::trial_name;
 use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, TrialReport};
 use crate::model::verdict::Severity;
@@ -37,6 +38,7 @@ impl Page<'_> {
             format!("\n{}", self.title(invariant)),
             hanging("  ", &same, self.width),
             self.labelled("explain", &format!("shutdown-check explain {}", invariant.id)),
+            self.again(invariant),
         ]
         .concat()
     }
@@ -51,7 +53,8 @@ impl Page<'_> {
         if let Some(history) = best.trial.and_then(|trial| trial.history.as_ref()) {
             text.push_str(&self.labelled("history", &self.beside_the_report(history)));
         }
-        text.push_str(&best.found.map_or_else(String::new, |found| self.again(found)));
+        text.push_str(&self.again(invariant));
+        text.push_str(&best.found.map_or_else(String::new, |found| self.kept(found)));
         text
     }
 
@@ -65,7 +68,7 @@ impl Page<'_> {
         // What was run again is none of those that are counted.
         let (skipped, told) = if best.found.is_some() { (0, told - 1) } else { (1, told) };
         for evidence in invariant.evidence.iter().take(told).skip(skipped) {
-            let message = format!("trial {}: {}", evidence.trial, evidence.message);
+            let message = format!("{}: {}", trial_name(evidence.trial), evidence.message);
             text.push_str(&hanging("  ", &message, self.width));
         }
         if let Some(others) = others(invariant, told) {
@@ -96,10 +99,15 @@ impl Page<'_> {
         text
     }
 
-    /// How to see it again, and where it is kept.
-    fn again(&self, found: &Reproduction) -> String {
-        let again = found.again.as_ref().map(|again| self.labelled("again", again));
-        let kept = match &found.file {
+    /// How to see it again.
+    fn again(&self, invariant: &InvariantReport) -> String {
+        let again = reproduced::again(self.report, invariant);
+        again.map_or_else(String::new, |again| self.command("again", again))
+    }
+
+    /// Where it is kept.
+    fn kept(&self, found: &Reproduction) -> String {
+        match &found.file {
             Some(file) => self.labelled("kept", file),
             None if self.view.entries || self.view.detail == Detail::Verbose => {
                 let entry: String = found.entry.lines().map(|it| format!("    {it}\n")).collect();
@@ -107,8 +115,7 @@ impl Page<'_> {
                 format!("{}{entry}", self.labelled("keep", file))
             }
             None => self.labelled("keep", "--regressions FILE writes it down, to be tried first"),
-        };
-        format!("{}{kept}", again.unwrap_or_default())
+        }
     }
 
     /// Reports name histories relative to themselves; people read paths from where they are.
@@ -159,5 +166,5 @@ fn shown_in(trial: &TrialReport) -> String {
     if trial.requests > 0 {
         facts.push(counted(trial.requests.into(), "request", "requests"));
     }
-    format!("trial {}, the smallest that shows it ({})", trial.number, facts.join(" · "))
+    format!("{}, the smallest that shows it ({})", trial_name(trial.number), facts.join(" · "))
 }

@@ -6,7 +6,7 @@ use crate::invariants::Counts;
 use crate::model::run::InvariantReport;
 use crate::model::verdict::{Severity, VerdictName};
 
-use super::super::numbers::{grouped, percent_down, percent_up, time};
+use super::super::numbers::{grouped, percent_up, time};
 use super::super::phrases::{self, counts_of, failed_word};
 use super::super::text::{clean, columns, cut, hanging};
 use super::{Detail, Page};
@@ -63,7 +63,10 @@ impl Page<'_> {
         let reason = || clean(invariant.reason.as_deref().unwrap_or_default());
         let cells = match invariant.verdict {
             VerdictName::NotApplicable | VerdictName::Inconclusive => Cells::Words(reason()),
-            VerdictName::Violated => violated(invariant, counts),
+            VerdictName::Violated => {
+                remark = phrases::worst(invariant);
+                violated(invariant, counts)
+            }
             VerdictName::Satisfied => match self.exits(invariant) {
                 Some(exits) => Cells::Words(exits),
                 None => {
@@ -193,17 +196,9 @@ fn mark(invariant: &InvariantReport) -> (&'static str, Ansi) {
 
 fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
     let failed = failed_word(counts, invariant.exercised);
-    let note = match (invariant.rate_lower_bound_95, invariant.rate_upper_bound_95) {
-        (Some(lower), Some(upper)) => format!("{}–{} %", percent_down(lower), percent_up(upper)),
-        _ => String::new(),
-    };
-    let cell = invariant.rate_cell.as_ref().map(|cell| cell.situation.name().to_owned());
-    let signal = invariant.rate_signal.map(|signal| signal.to_string());
-    let of: Vec<_> = cell.into_iter().chain(signal).collect();
-    let note = match of.is_empty() || note.is_empty() {
-        true => note,
-        false => format!("{}: {note}", of.join(", ")),
-    };
+    // Of which trials it is stands below.
+    let is_of_all = phrases::worst(invariant).is_none();
+    let note = phrases::interval(invariant).filter(|_| is_of_all).unwrap_or_default();
     Cells::Counted {
         count: grouped(invariant.violations),
         noun: format!("of {} {failed}", grouped(invariant.exercised)),
