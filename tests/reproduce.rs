@@ -238,10 +238,43 @@ fn a_file_of_known_failures_that_is_wrong_is_refused_with_its_line() {
 fn a_failure_is_a_text_for_an_issue_tracker() {
     let folder = tempfile::tempdir().unwrap();
     let words = ["--trials", "1", "--situation", "slow-handler", "--format", "issue"];
-    let (code, text) = tool(folder.path(), &words, "drops-in-flight");
+    let own = ["--path", "/sleep?ms=300", "--env", "TOKEN=abcdefgh", "--shrink-budget", "0s"];
+    let (code, text) = tool(folder.path(), &[&words[..], &own].concat(), "drops-in-flight");
     assert_eq!(code, 1, "{text}");
-    for part in ["### in-flight-requests-complete", "| target |", "| request |", "[[regression]]"] {
+    for part in [
+        "### in-flight-requests-complete",
+        "| target |",
+        "| request |",
+        "[[regression]]",
+        "--deadline 4s",
+        "--path '/sleep?ms=300'",
+        "--env 'TOKEN=…'",
+        "the value of TOKEN",
+        "\"event\":\"signal-sending\"",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("abcdefgh"), "{text}");
     assert!(!folder.path().join(KNOWN).exists(), "nobody has asked for a file");
+}
+
+/// Also what was not run again has the command that does so.
+#[test]
+fn each_failure_has_its_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let words = ["--trials", "1", "--situation", "slow-handler", "--seed", "7", "--format", "json"];
+    let own = ["--shrink-budget", "0s", "--path", "/sleep?ms=300"];
+    let (code, report) = tool(here, &[&words[..], &own].concat(), "drops-in-flight");
+    assert_eq!(code, 1, "{report}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let invariants = report["invariants"].as_array().unwrap();
+    let again = |it: &&Value| it["verdict"] == "violated" && it["again"].is_null();
+    assert_eq!(invariants.iter().find(again), None);
+    let lost = invariants.iter().find(|it| it["id"] == "in-flight-requests-complete").unwrap();
+    let again = "shutdown-check replay reports/7/trial-0001.jsonl";
+    assert_eq!(lost["again"], again, "{lost:#}");
+    let output =
+        Command::new(TOOL).current_dir(here).args(again.split(' ').skip(1)).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "it has all settings of the run: {output:?}");
 }
