@@ -569,6 +569,8 @@ fn junit_counts_what_fails_a_run_as_failures_and_what_was_not_shown_as_errors_or
 fn the_committed_schema_is_the_current_one() {
     let report = schema::render(&schema::report());
     assert_current("reports/schema/report.schema.json", &report, "UPDATE_SCHEMAS");
+    let diff = schema::render(&schema::diff());
+    assert_current("reports/schema/diff.schema.json", &diff, "UPDATE_SCHEMAS");
     let history = schema::render(&schema::history());
     assert_current("reports/schema/history.schema.json", &history, "UPDATE_SCHEMAS");
 }

@@ -12,6 +12,7 @@ use clap::{
 
 use self::again::{AgainArgs, ReplayArgs};
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
+pub use self::reports::{DiffArgs, DiffFormat, MergeArgs};
 pub use super::values::Explained;
 use super::values::{self, PathSpec, Slice};
 use crate::model::bound::Bound;
@@ -23,6 +24,7 @@ use crate::report::{Format, Output};
 
 pub mod again;
 pub mod lines;
+pub mod reports;
 
 /// What follows the options in the help.
 const AFTER_HELP: &str = "\
@@ -78,6 +80,13 @@ pub enum Subcommands {
     Replay(Box<ReplayArgs>),
     /// Judge recorded histories again, by the same or by other rules
     Judge(Box<JudgeArgs>),
+    /// Say what became better and what worse from one report to another
+    ///
+    /// Exit codes: 0 nothing became worse, 1 something did, and not by chance, 2 a report can't be
+    /// read, 3 nothing was shown by both.
+    Diff(DiffArgs),
+    /// Put the reports of slices together (--partition)
+    Merge(Box<MergeArgs>),
     /// List the invariants, situations, moments and profiles
     List(ListArgs),
     /// Say what an invariant, a situation or a moment means, why it matters and how to fix it
@@ -373,7 +382,7 @@ pub struct AmountArgs {
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Write a report, such as json=run.json (repeatable)
-    #[arg(long, value_name = "FORMAT=PATH")]
+    #[arg(short, long, value_name = "FORMAT=PATH")]
     pub output: Vec<Output>,
     /// What goes to standard output [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, hide_possible_values = true)]
@@ -503,7 +512,7 @@ pub struct ExplainArgs {
 /// The options of `schema`.
 #[derive(Args, Clone, Debug)]
 pub struct SchemaArgs {
-    /// Of what: report, history or config
+    /// Of what: report, history, config or diff
     #[arg(value_enum, default_value = "report", hide_possible_values = true)]
     pub of: SchemaOf,
 }
@@ -517,6 +526,8 @@ pub enum SchemaOf {
     History,
     /// shutdown-check.toml.
     Config,
+    /// What `diff --format json` prints.
+    Diff,
 }
 
 /// The options of the guardian, which only this program itself starts.

@@ -50,6 +50,12 @@ pub enum UsageError {
         /// What is wrong, and what would be right.
         message: String,
     },
+    /// Reports that can't be put together.
+    #[error("can't merge: {reason}")]
+    Merge {
+        /// Why not, and what to do next.
+        reason: String,
+    },
     /// A slice of a plan that can't be done.
     #[error("can't divide the plan (--partition): {reason}")]
     Partition {

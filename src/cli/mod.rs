@@ -14,6 +14,7 @@ mod ci;
 pub mod config;
 mod deep;
 mod desk;
+mod diff;
 pub mod environment;
 pub mod error;
 pub mod failure;
@@ -23,6 +24,7 @@ pub mod guardian;
 pub mod interruption;
 pub mod judge;
 mod known;
+mod merge;
 mod misspelt;
 pub mod progress;
 pub mod publish;
@@ -72,6 +74,8 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Subcommands::Plan(args)) => plan(&args)?,
         Some(Subcommands::Replay(args)) => replay::replay(&args)?,
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,
+        Some(Subcommands::Diff(args)) => diff::diff(&args)?,
+        Some(Subcommands::Merge(args)) => merge::merge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
         Some(Subcommands::Explain(args)) => show::explain(args.what),
         Some(Subcommands::Schema(args)) => show::schema(&args),

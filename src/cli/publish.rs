@@ -183,6 +183,11 @@ impl Publication {
         })
     }
 
+    /// The same, with histories whose names count from this report's folder.
+    pub fn beside(self, report: Option<PathBuf>) -> Self {
+        Self { report, ..self }
+    }
+
     /// Writes the report to all of them and to standard output; the exit code it gives.
     ///
     /// # Errors
@@ -271,9 +276,13 @@ fn style(color: ColorChoice) -> Style {
         ColorChoice::Never => false,
         ColorChoice::Auto => std::io::stdout().is_terminal() && !is_dumb && !no_color,
     };
+    Style { colour, unicode: has_unicode() }
+}
+
+/// Whether the terminal shows more than ASCII.
+pub fn has_unicode() -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .iter()
         .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let unicode = !locale.is_some_and(|locale| locale == "C" || locale == "POSIX");
-    Style { colour, unicode }
+    !locale.is_some_and(|locale| locale == "C" || locale == "POSIX")
 }

@@ -90,6 +90,7 @@ pub fn schema(args: &SchemaArgs) -> u8 {
     match args.of {
         SchemaOf::Report => print(&schema::render(&schema::report())),
         SchemaOf::History => print(&schema::render(&schema::history())),
+        SchemaOf::Diff => print(&schema::render(&schema::diff())),
         SchemaOf::Config => print(&schema::render(&super::config::schema())),
     }
     0

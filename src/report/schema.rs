@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::model::diff::{DIFF_VERSION, DiffReport};
 use crate::model::event::Event;
 use crate::model::header::{HISTORY_VERSION, Header};
 use crate::model::run::{RunReport, SCHEMA_VERSION};
@@ -19,6 +20,19 @@ pub fn report() -> Value {
     let major = SCHEMA_VERSION.split('.').next().unwrap_or(SCHEMA_VERSION);
     schema["$id"] = json!(format!("urn:shutdown-check:report:{major}"));
     schema["title"] = json!(format!("Report of shutdown-check, version {SCHEMA_VERSION}"));
+    schema
+}
+
+/// The JSON Schema (draft 2020-12) of a comparison.
+///
+/// Unknown properties are allowed, as in the report.
+pub fn diff() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema: Schema = settings.into_generator().into_root_schema_for::<DiffReport>();
+    let mut schema = schema.to_value();
+    let major = DIFF_VERSION.split('.').next().unwrap_or(DIFF_VERSION);
+    schema["$id"] = json!(format!("urn:shutdown-check:diff:{major}"));
+    schema["title"] = json!(format!("Comparison of two reports, version {DIFF_VERSION}"));
     schema
 }
 

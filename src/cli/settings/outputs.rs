@@ -89,13 +89,17 @@ impl Outputs {
         }
     }
 
+    /// The first report that the user asked for in a file.
+    pub fn first_file(&self) -> Option<&Path> {
+        let mut paths = self.reports.iter().map(|output| &*output.path);
+        paths.find(|path| is_file_name(path))
+    }
+
     /// The folder of a run: under the reports' directory; else beside the first report that the
     /// user asked for in a file; else under `reports`.
     pub fn folder(&self, seed: u64) -> PathBuf {
         let name = seed.to_string();
-        let first_file =
-            self.reports.iter().map(|output| &output.path).find(|path| is_file_name(path));
-        match (&self.reports_dir, first_file) {
+        match (&self.reports_dir, self.first_file()) {
             (Some(dir), _) => dir.join(name),
             (None, Some(file)) => file.with_extension("trials"),
             (None, None) => self.here.join("reports").join(name),
