@@ -4,6 +4,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use yaml_rust2::YamlLoader;
 
 #[allow(dead_code, reason = "each file of tests uses its part")]
 mod harness;
@@ -180,4 +181,25 @@ fn what_does_not_belong_together_is_refused_and_says_why() {
     refused(&["merge", "none"], "cannot read");
     user.file("bare/report.json", fs::read(user.path("whole/7/one.json")).unwrap());
     refused(&["merge", "bare"], "the history of trial 1 of bare is not there");
+}
+
+/// The examples of the documents: they are YAML, and say of how many slices there are.
+#[test]
+fn the_examples_divide_the_plan_as_they_say() {
+    let page = include_str!("../docs/SHARDING.md");
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let all: Vec<_> = blocks.map(|it| YamlLoader::load_from_str(it).unwrap().remove(0)).collect();
+    let [github, gitlab, kubernetes] = &all[..] else { panic!("{} examples", all.len()) };
+    let slice = &github["jobs"]["slice"];
+    assert_eq!(slice["strategy"]["matrix"]["slice"].as_vec().unwrap().len(), 3);
+    let run = slice["steps"][1]["run"].as_str().unwrap();
+    assert!(run.contains("slice:${{ matrix.slice }}/${{ strategy.job-total }} --reports-dir"));
+    assert!(github["jobs"]["verdict"]["steps"][1]["run"].as_str().unwrap().contains(" merge "));
+    assert_eq!(gitlab["slice"]["parallel"].as_i64(), Some(3));
+    assert!(gitlab["slice"]["script"][0].as_str().unwrap().contains("--partition auto --reports"));
+    let spec = &kubernetes["spec"];
+    assert_eq!(spec["completionMode"].as_str(), Some("Indexed"));
+    assert_eq!(spec["completions"].as_i64(), Some(3));
+    let container = &spec["template"]["spec"]["containers"][0];
+    assert!(container["args"][0].as_str().unwrap().contains("--partition auto/3"));
 }
