@@ -10,9 +10,9 @@ use crate::judge::judge;
 use crate::model::run::{RunReport, TrialReport};
 use crate::model::verdict::VerdictName;
 use crate::report::merge::{Named, facts};
-use crate::report::quoted;
 use crate::report::summary::{SeverityTable, TrialSummary, assemble, thin};
 
+use super::again::say_how;
 use super::args::{MergeArgs, OutputArgs};
 use super::error::UsageError;
 use super::failure::Failure;
@@ -55,8 +55,9 @@ pub(super) fn merge(args: &MergeArgs) -> Result<u8, Failure> {
     }
     let mut report = assemble(facts, &summaries);
     for (file, (_, slice)) in &slices {
-        add_what_was_run_again(&mut report, (file, slice), (&base, &here));
+        add_what_was_run_again(&mut report, (file, slice), &base);
     }
+    say_how(&mut report, &base);
     publication.beside(place).publish(report)
 }
 
@@ -102,11 +103,7 @@ fn history_of(report: &Path, trial: &TrialReport) -> Option<PathBuf> {
 
 /// What a slice has found out besides: the least that shows a failure, and what became of those that
 /// were known.
-fn add_what_was_run_again(
-    report: &mut RunReport,
-    (file, slice): (&Path, &RunReport),
-    (base, here): (&Path, &Path),
-) {
+fn add_what_was_run_again(report: &mut RunReport, (file, slice): (&Path, &RunReport), base: &Path) {
     report.replayed.extend(slice.replayed.iter().cloned());
     for found in &slice.reproductions {
         let is_violated = report
@@ -122,8 +119,6 @@ fn add_what_was_run_again(
             && let Some(path) = history_of(file, shown)
         {
             shown.history = Some(relative(base, &path));
-            let path = relative(here, &path);
-            found.again = Some(format!("shutdown-check replay {}", quoted(&path)));
         }
         report.reproductions.push(found);
     }
