@@ -210,6 +210,30 @@ pub(crate) fn keep_exit_statuses() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
+/// Has writes to a pipe that nobody reads fail instead of ending the process, as Rust's `main` does
+/// before it begins.
+pub(crate) fn outlive_readers() {
+    // SAFETY: SIG_IGN is a valid disposition.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
+/// Has a function run before `main`, in whatever program this crate is linked into (the ELF
+/// specification's initialization functions).
+macro_rules! before_main {
+    ($function:path) => {
+        #[cfg(target_os = "linux")]
+        #[allow(unsafe_code)]
+        const _: () = {
+            // SAFETY: the section is an array of pointers to functions of this type, which may take no
+            // arguments; the standard library's own comes first, as its priority says.
+            #[used]
+            #[unsafe(link_section = ".init_array")]
+            static BEFORE_MAIN: extern "C" fn() = $function;
+        };
+    };
+}
+pub(crate) use before_main;
+
 /// Whether a signal was ignored when this process was started, as nohup(1) does with SIGHUP.
 pub(crate) fn is_ignored(signal: Signal) -> bool {
     // SAFETY: with no new action the call only writes the current one, which is zeroed first.

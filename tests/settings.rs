@@ -562,6 +562,7 @@ budget   = "60s"
 seed     = 1337
 parallel = 2
 reports-dir = "out"
+snapshot = "data/shutdown.toml"
 last-words = "^shut down"
 access-log = ["^GET ", "^POST "]
 log-file = "access-{port}.log"
@@ -608,6 +609,11 @@ fn every_key_of_the_file_is_understood() {
     assert_eq!(settings.requests[1].body, br#"{"n": 1}"#);
     assert_eq!(settings.rules.levels, BTreeMap::from([(ID, Severity::Warn)]));
     assert_eq!(settings.parallel, Some(2));
+    assert_eq!(settings.snapshot.file, Some(user.dir.path().join("ci/data/shutdown.toml")));
+    assert!(!settings.snapshot.update);
+    let settings = user.run("--config ci/check.toml --snapshot x.toml --update-snapshots");
+    assert_eq!(settings.snapshot.file, Some(user.dir.path().join("x.toml")));
+    assert!(settings.snapshot.update);
     assert_eq!(user.run("--config ci/check.toml --no-progress ./other").command, ["./other"]);
     assert_eq!(user.run("").config_file, None);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A part of the crate, and the parts that it may use besides itself.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("plan", &["model"]),
     ("invariants", &["model"]),
@@ -30,6 +30,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "trial",
         ],
     ),
+    ("check", &["model", "report", "sys", "target", "cli"]),
 ];
 
 /// Parts that do no input or output, read no clock, and draw nothing that no seed decides.

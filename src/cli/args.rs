@@ -1,6 +1,5 @@
 //! The command line, declared: what it means is settled in [`super::settings`].
 
-use std::ffi::OsString;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +12,8 @@ use clap::{
 use self::again::{AgainArgs, ReplayArgs};
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 pub use self::reports::{DiffArgs, DiffFormat, MergeArgs};
+pub use self::roles::{ForwardedArgs, GuardianArgs, KeeperArgs};
+use self::snapshot::SnapshotArgs;
 pub use super::values::Explained;
 use super::values::{self, PathSpec, Slice};
 use crate::model::bound::Bound;
@@ -25,6 +26,8 @@ use crate::report::{Format, Output};
 pub mod again;
 pub mod lines;
 pub mod reports;
+pub mod roles;
+pub mod snapshot;
 
 /// What follows the options in the help.
 const AFTER_HELP: &str = "\
@@ -43,7 +46,7 @@ SHUTDOWN_CHECK_TRIALS), else from shutdown-check.toml, else from the defaults.
 
 Exit codes:
   0  every denied invariant is satisfied
-  1  at least one denied invariant is violated
+  1  at least one denied invariant is violated, or the snapshot differs
   2  wrong usage or configuration
   3  inconclusive: too little was exercised, or the machine was too busy to tell
   4  the target could not be tested: not started, never ready, already broken
@@ -154,6 +157,9 @@ pub struct RunArgs {
     /// What is done about failures.
     #[command(flatten)]
     pub again: AgainArgs,
+    /// What the run is compared with.
+    #[command(flatten)]
+    pub snapshot: SnapshotArgs,
     /// What is written.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -528,36 +534,4 @@ pub enum SchemaOf {
     Config,
     /// What `diff --format json` prints.
     Diff,
-}
-
-/// The options of the guardian, which only this program itself starts.
-#[derive(Args, Clone, Debug)]
-pub struct GuardianArgs {
-    /// The run
-    pub run: String,
-}
-
-/// The options of a keeper, which only this program itself starts.
-#[derive(Args, Clone, Debug)]
-pub struct KeeperArgs {
-    /// The text by which the target's processes are known
-    #[arg(long)]
-    pub marker: String,
-    /// The control group that it is started in
-    #[arg(long)]
-    pub group: Option<PathBuf>,
-    /// Whether it is PID 1 of a namespace of its own
-    #[arg(long)]
-    pub as_pid_1: bool,
-    /// The target
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<OsString>,
-}
-
-/// Words that a bundled server parses itself.
-#[derive(Args, Clone, Debug)]
-pub struct ForwardedArgs {
-    /// Its arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<OsString>,
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::model::target::Target;
+use crate::target::own;
 use crate::trial::error::TrialError;
 
 use super::failure::Failure;
@@ -32,10 +33,12 @@ pub fn or_reference_server(mut target: Target) -> Result<Target, Failure> {
     if !is_bundled {
         return Ok(target);
     }
-    let own = std::env::current_exe()
+    let program = std::env::current_exe()
         .map_err(|reason| TrialError::Harness { what: "find its own program", reason })?;
     let options = std::mem::take(&mut target.command);
-    target.command = vec![own.display().to_string(), "reference-server".into()];
+    target.command = vec![program.display().to_string()];
+    target.command.extend(own::words());
+    target.command.push("reference-server".into());
     target.command.extend(SHORT.map(String::from));
     target.command.extend(options);
     target.ready_path.get_or_insert_with(|| "/readyz".into());

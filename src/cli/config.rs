@@ -153,6 +153,9 @@ pub struct ConfigFile {
     /// The file of known failures, relative to this file; shutdown-check.regressions.toml beside it
     /// where absent.
     pub regressions: Option<PathBuf>,
+    /// The file that has what does not change from run to run, relative to this file: a run that
+    /// differs from it fails.
+    pub snapshot: Option<PathBuf>,
     /// Where reports and histories are kept, relative to this file.
     pub reports_dir: Option<PathBuf>,
 }

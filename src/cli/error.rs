@@ -74,6 +74,24 @@ pub enum UsageError {
         /// What the system says.
         reason: std::io::Error,
     },
+    /// A snapshot can't be read.
+    #[error(
+        "can't compare with {}: {reason}\n  name another file (--snapshot), or remove this one, and \
+         the next run writes it",
+        path.display()
+    )]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something is to be accepted, and no file is named to accept it into.
+    #[error(
+        "--update-snapshots has nothing to update\n  name the file (--snapshot FILE, or snapshot in \
+         shutdown-check.toml)"
+    )]
+    NoSnapshot,
     /// What was to be run again can't be.
     #[error("can't replay {what}: {reason}")]
     Replay {

@@ -7,14 +7,14 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use crate::target::end::end_all;
 use crate::target::tree::{
     MARKER, ProcessId, descendants_of, is_alive, process_id, processes_with,
 };
-use crate::target::{cgroup, folder};
+use crate::target::{cgroup, folder, own};
 use crate::trial::subject::Guard;
 
 /// The harness's end of the pipe.
@@ -30,7 +30,7 @@ impl Guardian {
     /// # Errors
     /// When it can't be started.
     pub fn start(run_id: &str) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut child = own::command(&std::env::current_exe()?)
             .args(["guardian", run_id])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

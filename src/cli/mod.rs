@@ -1,6 +1,7 @@
 //! The command line: what the user asked for, the settings that follow from it, and a file a
 //! command.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use clap::Parser;
 mod again;
 pub mod args;
 pub mod bundled;
+pub mod child;
 mod ci;
 pub mod config;
 mod deep;
@@ -39,6 +41,7 @@ pub mod schedule;
 pub mod selftest;
 pub mod settings;
 pub mod show;
+pub mod snapshot;
 mod stopping;
 pub mod store;
 mod values;
@@ -53,7 +56,11 @@ use settings::Settings;
 
 /// The whole program: from the command line to the exit code.
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| refusal::refuse(error));
+    main_of(Cli::try_parse())
+}
+
+fn main_of(cli: Result<Cli, clap::Error>) -> ExitCode {
+    let cli = cli.unwrap_or_else(|error| refusal::refuse(error));
     match command(cli) {
         Ok(code) => code,
         Err(failure) => {
@@ -66,6 +73,15 @@ pub fn main() -> ExitCode {
 /// Says on standard error what went wrong; a reader that has gone away is no reason for a panic.
 fn complain(failure: &Failure, secrets: &Secrets) {
     let _ = std::io::stderr().write_all(secrets.hide(&failure.message()).as_bytes());
+}
+
+/// The same in a program that is lent to it ([`crate::target::own`]), which ends with it.
+pub fn play(words: Vec<OsString>) -> ! {
+    let own = std::iter::once(OsString::from(env!("CARGO_PKG_NAME")));
+    let code = main_of(Cli::try_parse_from(own.chain(words)));
+    // Of an exit code only `main` could tell the number.
+    let is_it = |number: &u8| ExitCode::from(*number) == code;
+    std::process::exit((0..=u8::MAX).find(is_it).map_or(1, i32::from))
 }
 
 fn command(cli: Cli) -> Result<ExitCode, Failure> {

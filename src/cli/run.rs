@@ -42,6 +42,7 @@ use super::reproduce::reproduce;
 use super::running;
 use super::schedule::{Occasion, Schedule};
 use super::settings::{Amount, Settings};
+use super::snapshot;
 use super::stopping::Stopping;
 use super::store::Store;
 
@@ -60,6 +61,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let seed = settings.seed.unwrap_or_else(draw_seed);
     let folder = settings.outputs.folder(seed);
     let mut book = Book::open(&settings.again)?;
+    let snapshot = snapshot::Book::open(&settings.snapshot)?;
     let mut publication = Publication::open(&settings.outputs, &folder)?;
     publication.secrets = settings.secrets();
     let entries = book.as_ref().map(|book| &*book.entries).unwrap_or_default();
@@ -109,6 +111,9 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
         say_how(&mut report, ready.store.folder());
     }
     ready.progress.finish();
+    if let Some(snapshot) = snapshot.filter(|_| failure.is_none()) {
+        snapshot.compare(&mut report)?;
+    }
     let code = publication.publish(report)?;
     failure.map_or(Ok(code), |failure| broke_off(failure, code, &settings.secrets()))
 }
@@ -187,7 +192,8 @@ impl<'s> Ready<'s> {
             interrupt,
         )
         .without_pid_1(self.no_pid_1)
-        .of_running(subject.running.is_some());
+        .of_running(subject.running.is_some())
+        .with_whole_round(self.settings.snapshot.file.is_some());
         make_room_for(self.settings.connections.max(crowd), schedule.threads())?;
         Ok(schedule)
     }

@@ -43,6 +43,8 @@ pub struct Schedule<'a> {
     no_pid_1: Option<&'static str>,
     /// Whether the target was running before, and is not to be held still.
     is_running: bool,
+    /// Whether each situation is tried, whatever the budget.
+    is_whole: bool,
     /// How many trials do something at the same time; those that wait come on top.
     workers: usize,
     interrupt: &'a Interrupt,
@@ -150,7 +152,7 @@ impl<'a> Schedule<'a> {
             is_over: false,
         };
         let (state, freed) = (Mutex::new(state), Condvar::new());
-        let (no_pid_1, is_running) = (None, false);
+        let (no_pid_1, is_running, is_whole) = (None, false, false);
         Self {
             options,
             extent,
@@ -158,6 +160,7 @@ impl<'a> Schedule<'a> {
             occasion,
             no_pid_1,
             is_running,
+            is_whole,
             workers,
             interrupt,
             state,
@@ -169,6 +172,12 @@ impl<'a> Schedule<'a> {
     /// still, nobody would let it go.
     pub fn of_running(self, is_running: bool) -> Self {
         Self { is_running, ..self }
+    }
+
+    /// The same with a trial of each situation, also where the budget is too short for it: what is
+    /// compared with other runs has to be tried.
+    pub fn with_whole_round(self, is_whole: bool) -> Self {
+        Self { is_whole, ..self }
     }
 
     /// The same, without trials as PID 1, for this reason.
@@ -329,6 +338,10 @@ impl<'a> Schedule<'a> {
         let Extent::Budget(budget) = self.extent else { return true };
         let shortest = state.longest.values().min();
         let expected = state.longest.get(&situation).or(shortest).copied().unwrap_or_default();
+        let is_new = || !state.trials.iter().any(|trial| trial.situation == situation);
+        if self.is_whole && is_new() {
+            return true;
+        }
         // Whatever the budget, one trial is carried out.
         state.trials.is_empty() || self.begun.elapsed() + expected < budget
     }

@@ -35,6 +35,7 @@ mod rules;
 mod running;
 mod saved;
 mod secrets;
+mod snapshot;
 mod worker;
 mod writes;
 mod written;
@@ -45,6 +46,7 @@ pub use amount::{Amount, Ending};
 pub use judging::{ContractChanges, JudgeSettings};
 pub use outputs::{Outputs, Verbosity};
 pub use rules::Rules;
+pub use snapshot::SnapshotSettings;
 
 /// Every setting of a run. Written out, it is what would stand in `shutdown-check.toml`, without
 /// secrets and without what only concerns the terminal.
@@ -169,6 +171,9 @@ pub struct Settings {
     /// What is done about failures.
     #[serde(flatten)]
     pub again: Again,
+    /// What the run is compared with.
+    #[serde(skip)]
+    pub snapshot: SnapshotSettings,
     /// What is written, and where.
     #[serde(flatten)]
     pub outputs: Outputs,
@@ -353,10 +358,8 @@ impl Layers<'_> {
             seed: first(line.amount.seed, env.amount.seed, file.seed),
             parallel,
             again: self.again(),
-            outputs: Outputs::resolve(
-                (&line.output, &env.output, self.dir),
-                file.reports_dir.as_ref().map(|dir| self.beside_file(dir)),
-            ),
+            snapshot: self.snapshot(),
+            outputs: self.outputs(),
             dry_run: line.amount.dry_run || env.amount.dry_run,
             config_file: self.config_file,
         };

@@ -36,6 +36,7 @@ pub mod secrets;
 mod sent;
 mod sights;
 pub mod signal;
+pub mod snapshot;
 pub mod start;
 pub mod statistics;
 pub mod syscall;

@@ -16,6 +16,7 @@ use super::plan::{Plan, Situation};
 use super::reproduction::{Replayed, Reproduction};
 use super::search::{SearchReport, Shown};
 use super::signal::Signal;
+use super::snapshot::SnapshotReport;
 use super::verdict::{Profile, Severity, VerdictName};
 
 /// The version of the report's schema.
@@ -30,8 +31,9 @@ pub struct RunReport {
     pub tool: Tool,
     /// The worst verdict over the denied invariants.
     pub verdict: VerdictName,
-    /// The exit code that follows from the verdict: 0, 1 or 3; 130 or 143 when interrupted. Of a slice
-    /// of a plan it is 0 unless it shows a violation: only all of them have a verdict.
+    /// The exit code that follows from the verdict: 0, 1 or 3; 130 or 143 when interrupted; 1 also
+    /// where all is satisfied and the snapshot differs. Of a slice of a plan it is 0 unless it shows a
+    /// violation, or the snapshot differs: only all of them have a verdict.
     pub exit_code: u8,
     /// Whether the run was stopped before its plan or budget was done, and by which signal.
     pub interrupted: Option<Signal>,
@@ -74,6 +76,9 @@ pub struct RunReport {
     /// What became of the failures in the regressions file, which were tried first.
     #[serde(default)]
     pub replayed: Vec<Replayed>,
+    /// How the run compares with a snapshot; absent where none was asked for.
+    #[serde(default)]
+    pub snapshot: Option<SnapshotReport>,
     /// What was tried how often.
     pub coverage: Vec<CoverageCell>,
     /// One entry a trial, in the order of the plan.
@@ -386,6 +391,10 @@ pub struct TrialReport {
     /// Requests that its clients made, pooled clients left out.
     #[serde(default)]
     pub requests: u32,
+    /// How its requests ended, by their phase at the signal: phase, then outcome, then count. What the
+    /// harness itself cut is left out.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, BTreeMap<String, u64>>,
     /// Requests that could not be ordered against the signal.
     pub ambiguous: u32,
     /// How much later than expected the landmark was passed that the signal was aimed at, in

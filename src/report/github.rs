@@ -5,6 +5,7 @@ use crate::model::run::{InvariantReport, RunReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::phrases::{figures, sentence, with};
+use super::snapshot;
 
 /// One workflow command a line: `::error title=…::…` for what fails the run, `::warning` for what
 /// warns; what was inconclusive and would fail the run is an error too, as its exit code is.
@@ -21,6 +22,12 @@ pub fn render(report: &RunReport) -> String {
         for invariant in with(report, level, verdict) {
             text.push_str(&annotation(command, invariant));
         }
+    }
+    if let Some(failed) = report.snapshot.as_ref().filter(|it| it.fails()) {
+        let lines = snapshot::lines(failed);
+        let message = [vec![snapshot::sentence(failed)], lines].concat().join("\n");
+        let title = property("shutdown-check: snapshot");
+        text.push_str(&format!("::error title={title}::{}\n", data(&message)));
     }
     text.push_str(&format!("::notice title=shutdown-check::{}\n", data(&sentence(report))));
     text

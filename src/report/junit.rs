@@ -6,9 +6,11 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 
 use crate::model::number::trial_name;
 use crate::model::run::{InvariantReport, RunReport};
+use crate::model::snapshot::{SnapshotReport, SnapshotState};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::phrases::{command, figures, sentence};
+use super::snapshot;
 
 /// The report as a JUnit document; its one suite is the target, and its cases the invariants.
 ///
@@ -27,6 +29,7 @@ pub fn render(report: &RunReport) -> String {
         suite.add_property(Property::new(name, value));
     }
     suite.add_test_cases(report.invariants.iter().map(|invariant| case(report, invariant)));
+    suite.add_test_cases(report.snapshot.as_ref().map(|it| of_snapshot(report, it)));
     document.add_test_suite(suite);
     // It is written into memory, and the strings were made fit for XML when they were added.
     document.to_string().unwrap_or_else(|error| format!("<!-- {error} -->\n"))
@@ -39,6 +42,30 @@ fn case(report: &RunReport, invariant: &InvariantReport) -> TestCase {
         case.set_system_out(figures(invariant));
     } else if invariant.verdict == VerdictName::Violated && invariant.level != Severity::Deny {
         case.set_system_out(format!("warning: {}\n{}", figures(invariant), told(invariant)));
+    }
+    case
+}
+
+fn of_snapshot(report: &RunReport, compared: &SnapshotReport) -> TestCase {
+    let mut status = match compared.state {
+        _ if compared.fails() => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        SnapshotState::NotWritten => TestCaseStatus::skipped(),
+        _ => TestCaseStatus::success(),
+    };
+    let said = snapshot::sentence(compared);
+    if compared.fails() || compared.state == SnapshotState::NotWritten {
+        status.set_message(said.as_str());
+    }
+    if compared.fails() {
+        let lines = snapshot::lines(compared).into_iter().chain(compared.content.clone());
+        status.set_type("snapshot").set_description(lines.collect::<Vec<_>>().join("\n"));
+    }
+    let mut case = TestCase::new("snapshot", status);
+    case.set_classname(format!("shutdown-check.{}", report.profile));
+    if !compared.fails() {
+        case.set_system_out(
+            std::iter::once(said).chain(compared.notes.clone()).collect::<Vec<_>>().join("\n"),
+        );
     }
     case
 }

@@ -3,11 +3,13 @@
 use crate::model::number::trial_name;
 use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, RunReport};
+use crate::model::snapshot::SnapshotReport;
 
 use super::again;
 use super::numbers::time;
 use super::phrases::{self, command, failed, figures, mark, others, sentence};
 use super::reproduced::{self, history, smallest};
+use super::snapshot;
 use super::text::{clean, fenced};
 
 /// Violations that are told of an invariant.
@@ -20,6 +22,7 @@ pub fn render(report: &RunReport) -> String {
     for note in report.notes.iter().cloned().chain(phrases::pid_1(report)) {
         text.push_str(&format!("\n> {}\n", escaped(&note)));
     }
+    text.extend(report.snapshot.as_ref().map(compared));
     for invariant in failed(report) {
         text.push_str(&failure(report, invariant));
     }
@@ -45,6 +48,25 @@ fn facts(report: &RunReport) -> String {
         false => format!("{} trials", report.trials.len()),
     });
     format!("{}\n", facts.join(" · "))
+}
+
+/// What came of the snapshot; what it should have been, where it is missing.
+fn compared(snapshot: &SnapshotReport) -> String {
+    let title = if snapshot.fails() { "FAIL snapshot" } else { "snapshot" };
+    let mut text = format!("\n### {title}\n\n{}\n", escaped(&snapshot::sentence(snapshot)));
+    if !snapshot.differences.is_empty() {
+        text.push_str("\n| | before | now | shown by |\n|---|---|---|---|\n");
+    }
+    let cell = |text: &str| escaped(text).replace('|', "\\|");
+    for it in &snapshot.differences {
+        let was = it.was.as_deref().unwrap_or("–");
+        let cells = [&it.what, was, &it.is, &it.because].map(cell).join(" | ");
+        text.push_str(&format!("| {cells} |\n"));
+    }
+    if let Some(content) = &snapshot.content {
+        text.push_str(&format!("\n{}", fenced("toml", content)));
+    }
+    text
 }
 
 fn failure(report: &RunReport, invariant: &InvariantReport) -> String {

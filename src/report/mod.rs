@@ -27,6 +27,7 @@ pub mod replay;
 pub mod sarif;
 pub mod schema;
 pub mod situations;
+pub mod snapshot;
 pub mod summary;
 pub mod terminal;
 pub mod write;

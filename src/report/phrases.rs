@@ -8,6 +8,7 @@ use crate::model::run::{
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::numbers::{counted, grouped, percent_down, percent_up};
+use super::snapshot;
 use super::summary::NEVER_EXITS;
 use super::text::clean;
 
@@ -55,8 +56,16 @@ pub(super) fn others(invariant: &InvariantReport, told: usize) -> Option<String>
     Some(format!("and {} more; in {trials} altogether", grouped(others)))
 }
 
-/// The verdict of a run in a sentence without an end.
+/// The verdict of a run in a sentence without an end, and whether the snapshot fails it.
 pub(super) fn sentence(report: &RunReport) -> String {
+    let verdict = verdict(report);
+    match report.snapshot.as_ref().filter(|snapshot| snapshot.fails()) {
+        Some(failed) => format!("{verdict}; {}", snapshot::verdict(failed)),
+        None => verdict,
+    }
+}
+
+fn verdict(report: &RunReport) -> String {
     if let (Some(slice), true) = (report.partition, report.verdict != VerdictName::Violated) {
         return part(slice, report);
     }

@@ -245,6 +245,7 @@ fn measured(history: &History) -> TrialReport {
         restarted_after_ms,
         writes_acknowledged: count(acknowledged.count()),
         requests: count(history.requests().count()),
+        outcomes: outcome::by_phase(history),
         ambiguous: count(ambiguous.count()),
         landmark_error_us: landmark_error_us(history),
         harness_lag_ms: history.lag().as_secs_f64() * 1e3,

@@ -17,6 +17,7 @@ mod deep;
 mod details;
 mod failures;
 mod rows;
+mod snapshot;
 mod timeline;
 
 pub(super) use timeline::draw as drawn;
@@ -90,6 +91,7 @@ pub fn render(report: &RunReport, view: &View<'_>) -> String {
         let pid_1 = phrases::pid_1(report).map(|text| page.labelled("note", &text));
         text.extend(pid_1.map(|note| format!("\n{note}")));
     }
+    text.push_str(&page.snapshot());
     text.push_str(&page.end());
     if view.style.unicode { text } else { ascii(&text) }
 }

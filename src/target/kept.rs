@@ -17,6 +17,7 @@ use crate::model::event::ExitStatus;
 use super::cgroup::Cgroup;
 use super::keeper::Told;
 use super::launch::Start;
+use super::own;
 
 /// The word of the command line that makes this program a keeper.
 pub(super) const ROLE: &str = "keeper";
@@ -49,7 +50,7 @@ pub(super) fn command(
     group: Option<&Cgroup>,
     words: &[String],
 ) -> Command {
-    let mut command = Command::new(program);
+    let mut command = own::command(program);
     // Not in its environment: there it would be taken for a process of the target.
     command.args([ROLE, "--marker", start.marker]);
     if start.as_pid_1 {
@@ -101,7 +102,9 @@ impl Kept {
 /// What the system says against it.
 pub fn try_as_pid_1(program: &Path) -> io::Result<()> {
     let start = Start { port: 0, marker: "", keeper: Some(program), as_pid_1: true };
-    let words = [program.display().to_string(), "--version".to_owned()];
+    let mut words = vec![program.display().to_string()];
+    words.extend(own::words());
+    words.push("--version".to_owned());
     let mut command = command(program, &start, None, &words);
     command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let (mut child, socket, _) = started(command)?;

@@ -12,6 +12,7 @@ pub mod keeper;
 pub mod kept;
 pub mod launch;
 pub mod output;
+pub mod own;
 mod pid_files;
 pub mod port;
 pub mod ready;

@@ -61,6 +61,12 @@ impl User {
         Self { dir: tempfile::tempdir().unwrap(), mark }
     }
 
+    /// What every process of this user has in its environment: the name and the value.
+    pub(crate) fn mark_as_variable(&self) -> [String; 2] {
+        let (name, value) = self.mark.split_once('=').unwrap();
+        [name.to_owned(), value.to_owned()]
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

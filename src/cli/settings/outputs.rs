@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ColorChoice;
 use serde::Serialize;
 
-use super::{first, listed};
+use super::{Layers, first, listed};
 use crate::cli::args::OutputArgs;
 use crate::report::{Format, Output};
 
@@ -104,6 +104,13 @@ impl Outputs {
             (None, Some(file)) => file.with_extension("trials"),
             (None, None) => self.here.join("reports").join(name),
         }
+    }
+}
+
+impl Layers<'_> {
+    pub(super) fn outputs(&self) -> Outputs {
+        let dir_of_file = self.file.reports_dir.as_ref().map(|dir| self.beside_file(dir));
+        Outputs::resolve((&self.line.output, &self.env.output, self.dir), dir_of_file)
     }
 }
 

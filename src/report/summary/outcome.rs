@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::event::Event;
+use crate::model::history::History;
 use crate::model::phase::Phase;
 use crate::model::run::TrialReport;
 use crate::model::search::Shown;
@@ -62,6 +63,20 @@ fn kind(
     let times = [("exit", exit), ("drain", report.drain_ms), ("refusal", report.refused_after_ms)];
     parts.extend(times.into_iter().filter_map(|(what, ms)| Some(format!("{what} {}", band(ms?)))));
     parts.join(", ")
+}
+
+/// How the requests of a trial ended, by their phase, without those that stopped on purpose and
+/// those that the harness cut.
+pub(super) fn by_phase(history: &History) -> BTreeMap<String, BTreeMap<String, u64>> {
+    let mut outcomes: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for (_, request, phase) in history.phased_requests() {
+        if request.stalled || history.cut_by_harness(request) {
+            continue;
+        }
+        let of_phase = outcomes.entry(phase.name().to_owned()).or_default();
+        *of_phase.entry(history.outcome(request).name().to_owned()).or_default() += 1;
+    }
+    outcomes
 }
 
 /// The doubling that a time lies in.

@@ -122,6 +122,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
         bound,
         reproductions: Vec::new(),
         replayed: Vec::new(),
+        snapshot: None,
         coverage: coverage(&trials, &run.unreachable),
         timings: timings(&trials),
         pooled_clients: pooled(&trials),

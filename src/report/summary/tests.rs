@@ -100,6 +100,7 @@ pub(super) fn trial(number: u32, requests: u32, says: &[Says]) -> TrialSummary {
             restarted_after_ms: None,
             writes_acknowledged: 0,
             requests,
+            outcomes: BTreeMap::new(),
             ambiguous: 0,
             landmark_error_us: None,
             harness_lag_ms: 0.0,

@@ -1,0 +1,230 @@
+//! How a run compares with a snapshot: only what can't be chance is a difference.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+use crate::model::snapshot::{Difference, Fate, Held, Share, Snapshot, Span};
+use crate::model::verdict::{Severity, VerdictName};
+use crate::report::numbers::{counted, time};
+
+use super::seen::{ALL_OF, Invariant, Requests, Seen, at, span};
+
+/// A median is outside a span if it is beyond its edge by this factor.
+const MARGIN: f64 = 1.5;
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// How many entries could be compared.
+    pub compared: u32,
+    /// What differs, the gravest first.
+    pub differences: Vec<Difference>,
+    /// What could not be compared, or is new, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Compares a run with a snapshot.
+///
+/// What was not exercised on either side is no difference, but is said.
+pub fn compare(snapshot: &Snapshot, seen: &Seen) -> Comparison {
+    let mut all = Comparison::default();
+    all.invariants(snapshot, seen);
+    all.requests(snapshot, seen);
+    all.times(snapshot, seen);
+    all.exits(snapshot, seen);
+    all.settings(snapshot, seen);
+    let missing: Vec<_> =
+        snapshot.situations.difference(&seen.situations).map(|it| it.name()).collect();
+    if !missing.is_empty() {
+        all.notes
+            .push(format!("not compared, since no trial of it counts: {}", missing.join(", ")));
+    }
+    all
+}
+
+/// The snapshot with what the run has shown otherwise, and nothing else changed: what is equal
+/// within its margins stays as it is, and what was not exercised is kept.
+pub fn updated(snapshot: &Snapshot, seen: &Seen) -> Snapshot {
+    let new = seen.snapshot();
+    let mut updated = Snapshot { profile: new.profile, signals: new.signals, ..snapshot.clone() };
+    updated.situations.extend(&seen.situations);
+    if !new.exits.is_subset(&snapshot.exits) {
+        updated.exits = new.exits;
+    }
+    // What a violation does is a setting, whatever was exercised.
+    for (id, (level, _)) in &mut updated.invariants {
+        *level = seen.invariants.get(id).map_or(*level, |invariant| invariant.level);
+    }
+    for (id, (level, held)) in new.invariants {
+        let was = snapshot.invariants.get(&id).map(|(_, held)| *held);
+        let stays = was.filter(|was| held_differs(Some(*was), &seen.invariants[&id]).is_none());
+        updated.invariants.insert(id, (level, stays.unwrap_or(held)));
+    }
+    for (key, fate) in new.requests {
+        let was = snapshot.requests.get(&key);
+        let stays = was.filter(|was| !fate_differs(**was, &seen.requests[&key]));
+        updated.requests.insert(key, stays.copied().unwrap_or(fate));
+    }
+    for (key, span) in new.times {
+        let was = snapshot.times.get(&key);
+        let stays = was.filter(|was| !is_outside(**was, &seen.times[&key]));
+        updated.times.insert(key, stays.copied().unwrap_or(span));
+    }
+    updated
+}
+
+impl Comparison {
+    fn differs(&mut self, what: &str, was: Option<&dyn Display>, is: String, because: String) {
+        let was = was.map(ToString::to_string);
+        self.differences.push(Difference { what: what.to_owned(), was, is, because });
+    }
+
+    fn invariants(&mut self, snapshot: &Snapshot, seen: &Seen) {
+        let (mut lacking, mut new) = (Vec::new(), Vec::new());
+        let mut ids: Vec<_> = seen.invariants.iter().collect();
+        ids.sort_by_key(|(_, invariant)| std::cmp::Reverse(invariant.level));
+        for (id, invariant) in ids {
+            let was = snapshot.invariants.get(id);
+            let held = was.map(|(_, held)| *held);
+            if let Some(is) = held_differs(held, invariant) {
+                let because = because(invariant);
+                self.differs(id, held.as_ref().map(|held| held as _), is.to_string(), because);
+            }
+            match (held, invariant.held()) {
+                (None, None) => {}
+                (None, Some(Held::Satisfied)) => new.push(&**id),
+                (Some(_), None) => lacking.push(&**id),
+                (Some(Held::Violated), Some(Held::Satisfied)) => {
+                    self.compared += 1;
+                    let held = format!("{id} is violated in the snapshot, and held this time");
+                    self.notes.push(held);
+                }
+                _ => self.compared += 1,
+            }
+            if let Some((level, _)) = was.filter(|(level, _)| *level != invariant.level) {
+                let because = "what its violation does is set otherwise".to_owned();
+                let what = format!("{id} (level)");
+                self.differs(&what, Some(level), invariant.level.to_string(), because);
+            }
+        }
+        if !lacking.is_empty() {
+            self.notes.push(format!("not exercised in this run: {}", lacking.join(", ")));
+        }
+        if !new.is_empty() {
+            let ids = new.join(", ");
+            self.notes.push(format!("satisfied, and not yet in the snapshot: {ids}"));
+        }
+    }
+
+    fn requests(&mut self, snapshot: &Snapshot, seen: &Seen) {
+        for (key, requests) in &seen.requests {
+            let Some(was) = snapshot.requests.get(key) else { continue };
+            self.compared += 1;
+            if fate_differs(*was, requests) {
+                let (situation, holder) = (key.0.name(), &key.1);
+                let because = format!(
+                    "{} {} of {} lost, {} turned away",
+                    match &**holder {
+                        "in-process" => "of requests in process,",
+                        "unread" => "of requests unread on accepted connections,",
+                        _ => "of requests in the accept queue,",
+                    },
+                    requests.lost,
+                    requests.all,
+                    requests.turned_away
+                );
+                let what = format!("{situation}.{holder}");
+                self.differs(&what, Some(was), requests.fate().to_string(), because);
+            }
+        }
+    }
+
+    fn times(&mut self, snapshot: &Snapshot, seen: &Seen) {
+        for (what, times) in &seen.times {
+            let Some(was) = snapshot.times.get(what) else { continue };
+            self.compared += 1;
+            if is_outside(*was, times) {
+                let median = time(at(times, 0.5) * 1e3);
+                let trials = counted(times.len() as u64, "trial", "trials");
+                let because = format!("the median of {trials} is {median}");
+                self.differs(what, Some(was), span(times).to_string(), because);
+            }
+        }
+    }
+
+    fn exits(&mut self, snapshot: &Snapshot, seen: &Seen) {
+        if seen.exits.is_empty() || snapshot.exits.is_empty() {
+            return;
+        }
+        self.compared += 1;
+        let new: Vec<_> = seen.exits.difference(&snapshot.exits).map(String::as_str).collect();
+        if !new.is_empty() {
+            let because = format!("{} is new", new.join(", "));
+            let was = listed(&snapshot.exits);
+            self.differs("exit-status", Some(&was), listed(&seen.exits), because);
+        }
+    }
+
+    fn settings(&mut self, snapshot: &Snapshot, seen: &Seen) {
+        self.compared += 2;
+        let because = || "the run was set otherwise".to_owned();
+        if snapshot.profile != seen.profile {
+            self.differs("profile", Some(&snapshot.profile), seen.profile.to_string(), because());
+        }
+        if snapshot.signals != seen.signals {
+            let was = listed(&snapshot.signals);
+            self.differs("signal", Some(&was), listed(&seen.signals), because());
+        }
+    }
+}
+
+fn listed(items: &BTreeSet<String>) -> String {
+    items.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What an invariant is now, where that is not what it was and can't be chance.
+fn held_differs(was: Option<Held>, now: &Invariant) -> Option<Held> {
+    let is = now.held()?;
+    let differs = match (was, is) {
+        (Some(Held::Violated | Held::AlwaysViolated), Held::Violated | Held::AlwaysViolated) => {
+            false
+        }
+        // What was not accepted.
+        (_, Held::Violated | Held::AlwaysViolated) => true,
+        (Some(Held::AlwaysViolated), Held::Satisfied) => now.trials >= ALL_OF,
+        _ => false,
+    };
+    differs.then_some(is)
+}
+
+fn because(invariant: &Invariant) -> String {
+    let trials = counted(invariant.trials, "trial", "trials");
+    match (invariant.verdict, invariant.level) {
+        (VerdictName::Violated, level) => format!(
+            "in {} of {trials}, which {}",
+            invariant.violated,
+            match level {
+                Severity::Deny => "fails the run anyway",
+                Severity::Warn => "warns",
+                Severity::Allow => "is recorded only",
+            }
+        ),
+        _ => format!("in all of {trials}"),
+    }
+}
+
+fn fate_differs(was: Fate, now: &Requests) -> bool {
+    let differs = |was: Share, part: u64| match was {
+        Share::None => part > 0,
+        Share::Some => false,
+        Share::All => part == 0 && now.all >= ALL_OF,
+    };
+    differs(was.lost, now.lost) || differs(was.turned_away, now.turned_away)
+}
+
+/// Whether most of these are clearly outside the span.
+fn is_outside(span: Span, times: &[f64]) -> bool {
+    let median = at(times, 0.5);
+    let is_beyond = span.to.is_some_and(|to| median > f64::from(to) * MARGIN);
+    is_beyond || median < f64::from(span.from) / MARGIN
+}
