@@ -3,11 +3,11 @@
 //! As a library it checks a server from a Rust test, as the command line does:
 //!
 //! ```no_run
-//! # // In a test of the package that has the server: env!("CARGO_BIN_EXE_my-server").
-//! # let my_server = "target/debug/my-server";
 //! use shutdown_check::Check;
 //!
 //! # fn main() -> Result<(), shutdown_check::CheckError> {
+//! // In a test of the package that has the server: env!("CARGO_BIN_EXE_my-server").
+//! let my_server = "target/debug/my-server";
 //! let checked = Check::new(my_server).ready_url("/healthz").path("/report?ms=300").run()?;
 //! checked.assert_satisfied();
 //! # Ok(()) }
