@@ -1,7 +1,7 @@
 //! This program's own file, to be started once more in another role.
 //!
 //! A program that only links this library, such as a test, has no such roles on its command line. It is
-//! lent to them instead: started with one word first ([`ROLE`]), it plays the role before its own `main`
+//! lent to them instead: started with one word first (`ROLE`), it plays the role before its own `main`
 //! begins, and never comes to that.
 
 use std::ffi::OsString;
