@@ -150,6 +150,14 @@ fn moment(trial: &Trial) -> String {
     }
 }
 
+/// How many connections a trial has, and how they ask: `16, 20 ms`.
+pub(super) fn pace(trial: &Trial) -> String {
+    match trial.situation {
+        Situation::Load => format!("{}, {}", trial.load.connections, shape(&trial.load)),
+        _ => trial.load.connections.to_string(),
+    }
+}
+
 /// The pause of each client between two requests, or requests a second.
 fn shape(load: &LoadShape) -> String {
     match load.arrivals {

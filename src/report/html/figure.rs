@@ -4,7 +4,7 @@ use super::super::numbers::signed_time;
 
 /// The width of a drawing, and how much of it the names of its lanes take.
 pub(super) const WIDTH: f64 = 1000.0;
-pub(super) const LABELS: f64 = 130.0;
+pub(super) const LABELS: f64 = 160.0;
 /// Room on the right, for what stands after the end of a lane.
 const RIGHT: f64 = 20.0;
 /// About so many ticks.
@@ -20,6 +20,7 @@ pub(super) struct Scale {
 /// One tick of an axis.
 #[derive(Debug)]
 pub(super) struct Tick {
+    pub(super) at_ms: String,
     pub(super) x: String,
     pub(super) label: String,
 }
@@ -53,7 +54,7 @@ impl Scale {
             .map(|n| {
                 let ms = n as f64 * step;
                 let label = if n == 0 { "0".to_owned() } else { signed_time(ms) };
-                Tick { x: units(self.x(ms)), label }
+                Tick { at_ms: units(ms), x: units(self.x(ms)), label }
             })
             .collect()
     }

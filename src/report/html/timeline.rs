@@ -3,23 +3,34 @@
 use std::collections::BTreeSet;
 
 use crate::model::event::{
-    Connection, ConnectionEnd, ConnectionId, Event, EventKind, ProbeOutcome, Request, RequestEnd,
+    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, Request, RequestEnd,
 };
 use crate::model::history::{History, SignalSent};
 use crate::model::phase::Phase;
 use crate::model::time::Nanos;
 
 use super::super::numbers::signed_time;
-use super::super::text::clean;
+use super::super::text::{clean, cut};
 use super::figure::{Scale, Tick, units};
 
+mod marks;
 mod verticals;
 
 use verticals::{Line, lines};
 
 /// The height of a lane, and of the space above the lanes, in units of the drawing.
-const LANE: f64 = 22.0;
-const TOP: f64 = 34.0;
+const LANE: f64 = 26.0;
+const TOP: f64 = 36.0;
+/// Half the height of what lasted, and of a connection on which nothing goes on.
+const BAR: f64 = 7.0;
+const IDLE_BAR: f64 = 1.5;
+/// Marks of a lane at most: those that are nearest to the signal.
+const MARKS_MAX: usize = 300;
+/// So many characters of a lane's name have room beside it.
+const LABEL_MAX: usize = 22;
+/// What lasted bears its name where there is so much room: for each character, and beside it.
+const CHARACTER: f64 = 6.2;
+const BESIDE: f64 = 8.0;
 /// More connections than these are left to the history.
 const CONNECTIONS_MAX: usize = 28;
 /// Job lanes at most.
@@ -38,15 +49,19 @@ pub(super) struct Timeline {
     pub(super) ticks: Vec<Tick>,
     pub(super) lanes: Vec<Lane>,
     pub(super) lines: Vec<Line>,
-    /// Connections that are not shown.
-    pub(super) hidden: usize,
+    /// What is left to the history, in words.
+    pub(super) hidden: Vec<String>,
     pub(super) about: String,
+    /// What the colours of what lasted stand for: those that are there.
+    pub(super) legend: Vec<(&'static str, &'static str)>,
 }
 
 /// What happened to one connection, one job, or one side of the target.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) label: String,
+    /// Its name, as far as there is room for it.
+    pub(super) short: String,
     /// Whether the violation is about it.
     pub(super) is_evidence: bool,
     pub(super) y: String,
@@ -60,6 +75,9 @@ pub(super) struct Span {
     pub(super) x: String,
     pub(super) width: String,
     pub(super) y: String,
+    pub(super) height: String,
+    /// Whether its name has room in it.
+    pub(super) has_room: bool,
     pub(super) from_ms: String,
     pub(super) to_ms: String,
     pub(super) shade: &'static str,
@@ -104,8 +122,11 @@ struct Draft {
     label: String,
     is_evidence: bool,
     spans: Vec<(f64, f64, &'static str, String, String)>,
-    marks: Vec<(f64, &'static str, &'static str, String, String)>,
+    marks: Vec<MarkDraft>,
 }
+
+/// When, the class that colours it, the sign, what it stands for, and its line of the history.
+type MarkDraft = (f64, &'static str, &'static str, String, String);
 
 impl<'h> Sketch<'h> {
     fn new(history: &'h History, signal: SignalSent, evidence: &[Event]) -> Self {
@@ -119,6 +140,11 @@ impl<'h> Sketch<'h> {
 
     fn ms(&self, at: Nanos) -> f64 {
         at.as_ms() - self.signal.bracket.after.as_ms()
+    }
+
+    /// A line of the history, as it stands there.
+    fn raw(&self, index: EventIndex) -> String {
+        self.history.events().get(index as usize).map(as_line).unwrap_or_default()
     }
 
     fn lane(&mut self, label: String, is_evidence: bool) -> &mut Draft {
@@ -135,32 +161,30 @@ impl<'h> Sketch<'h> {
     fn connections(&mut self) -> usize {
         let history = self.history;
         let signalled = self.signal.bracket.before;
-        let mut all: Vec<&Connection> =
-            history.connections().map(|(_, connection)| connection).collect();
+        let mut all: Vec<(EventIndex, &Connection)> = history.connections().collect();
         // Attempts that were refused say in the listener's lane all that they have to say.
-        all.retain(|connection| {
+        all.retain(|(_, connection)| {
             connection.ended >= signalled && connection.end != ConnectionEnd::Refused
                 || self.concerned.contains(&connection.connection)
         });
-        all.sort_by_key(|connection| {
+        all.sort_by_key(|(_, connection)| {
             let is_concerned = self.concerned.contains(&connection.connection);
             (!is_concerned, connection.started > signalled, connection.started)
         });
         let hidden = all.len().saturating_sub(CONNECTIONS_MAX);
         all.truncate(CONNECTIONS_MAX);
-        for connection in all {
-            self.connection(connection);
-            for (_, request) in history.requests() {
+        for (index, connection) in all {
+            self.connection(connection, self.raw(index));
+            for (index, request) in history.requests() {
                 if request.connection == connection.connection {
-                    self.request(request);
+                    self.request(request, self.raw(index));
                 }
             }
         }
         hidden
     }
 
-    fn connection(&mut self, connection: &Connection) {
-        let raw = raw(EventKind::Connection(*connection));
+    fn connection(&mut self, connection: &Connection, raw: String) {
         let (start, end) = (self.ms(connection.started), self.ms(connection.ended));
         let established = connection.established.map(|at| self.ms(at));
         let is_concerned = self.concerned.contains(&connection.connection);
@@ -181,8 +205,7 @@ impl<'h> Sketch<'h> {
         lane.marks.push((end, shade, glyph, what.into(), raw));
     }
 
-    fn request(&mut self, request: &Request) {
-        let raw = raw(EventKind::Request(request.clone()));
+    fn request(&mut self, request: &Request, raw: String) {
         let phase = self.history.phase(request, self.signal.bracket);
         let name = &self.history.contract().requests[usize::from(request.template)].name;
         let name = clean(name);
@@ -240,72 +263,7 @@ impl<'h> Sketch<'h> {
         }
     }
 
-    /// The signals after the first, each with the time since the one before it.
-    fn later_signals(&mut self) {
-        for pair in self.history.signals().windows(2) {
-            let [earlier, later] = pair else { continue };
-            let at = self.ms(later.bracket.after);
-            let gap = signed_time(at - self.ms(earlier.bracket.after));
-            let what =
-                format!("{} to process {}, {gap} after the one before", later.signal, later.pid);
-            let event = self.history.events().get(later.event as usize);
-            let raw = event.map(as_line).unwrap_or_default();
-            self.lane("signals".into(), false).marks.push((at, "signal", "▾", what, raw));
-        }
-    }
-
-    /// When connections were accepted or refused, and when the listener and its queue were gone.
-    fn listener(&mut self) {
-        for event in self.history.events() {
-            let raw = as_line(event);
-            let at = self.ms(event.at);
-            let (at, shade, glyph, what) = match &event.kind {
-                EventKind::Probe(probe) => {
-                    let (shade, glyph, what) = match probe.outcome {
-                        ProbeOutcome::Established => ("done", "●", "a connection was taken"),
-                        ProbeOutcome::Refused => ("end", "✗", "a connection was refused"),
-                        ProbeOutcome::TimedOut => ("lost", "✗", "no answer to connect"),
-                        ProbeOutcome::Failed => ("end", "✗", "not tried"),
-                    };
-                    (self.ms(probe.ended), shade, glyph, what)
-                }
-                EventKind::ListenerClosed => (at, "end", "┤", "the listener was gone"),
-                EventKind::QueueEmptied => (at, "end", "┤", "the accept queue was empty"),
-                _ => continue,
-            };
-            self.lane("listener".into(), false).marks.push((at, shade, glyph, what.into(), raw));
-        }
-    }
-
-    /// Readiness, what the target wrote, what was left.
-    fn rest(&mut self) {
-        let left = |what| ("left behind", "lost", "✗", what);
-        for event in self.history.events() {
-            let at = self.ms(event.at);
-            if at < -1000.0 {
-                continue;
-            }
-            let (label, shade, glyph, what) = match &event.kind {
-                EventKind::ReadinessProbe(probe) => {
-                    ("readiness", "done", "●", format!("{:?}", probe.outcome))
-                }
-                EventKind::OutputLine { line, .. } => ("output", "end", "●", clean(line)),
-                EventKind::ProcessLeft { pid, command } => {
-                    left(format!("process {pid} ({})", clean(command)))
-                }
-                EventKind::PortLeft { address } => left(format!("{address} takes connections")),
-                EventKind::FileLeft { path, .. } => left(clean(&path.display().to_string())),
-                EventKind::Held { .. } => ("target", "end", "●", "held still".into()),
-                EventKind::Traced(it) => ("thread", "end", "●", it.text()),
-                EventKind::Thawed => ("target", "end", "●", "let go on".into()),
-                _ => continue,
-            };
-            let raw = as_line(event);
-            self.lane(label.into(), false).marks.push((at, shade, glyph, what, raw));
-        }
-    }
-
-    fn finish(self, hidden: usize) -> Timeline {
+    fn finish(mut self, hidden: usize) -> Timeline {
         let verticals = self.verticals();
         let ends = self.lanes.iter().flat_map(|lane| {
             let spans = lane.spans.iter().map(|span| span.1);
@@ -314,6 +272,11 @@ impl<'h> Sketch<'h> {
         let last = ends.chain(verticals.iter().map(|(at, ..)| *at)).fold(1.0, f64::max);
         let before = (last * BEFORE).max(BEFORE_MIN_MS);
         let scale = Scale::new(-before, last + last * 0.02);
+        let is_seen = |from: f64, to: f64| to >= scale.from() && from <= scale.to();
+        self.lanes.retain(|lane| {
+            lane.spans.iter().any(|span| is_seen(span.0, span.1))
+                || lane.marks.iter().any(|mark| is_seen(mark.0, mark.0))
+        });
         let bottom = TOP + self.lanes.len() as f64 * LANE;
         let number = self.history.header().trial.number;
         Timeline {
@@ -323,6 +286,8 @@ impl<'h> Sketch<'h> {
             bottom: units(bottom),
             ticks: scale.ticks(),
             lines: lines(scale, verticals),
+            legend: legend(&self.lanes),
+            hidden: hidden_words(hidden, &self.lanes),
             about: format!(
                 "Timeline of trial {number}, {} to {} from the signal, {} lanes",
                 signed_time(scale.from()),
@@ -335,17 +300,52 @@ impl<'h> Sketch<'h> {
                 .enumerate()
                 .map(|(at, draft)| draft.placed(scale, TOP + (at as f64 + 0.5) * LANE))
                 .collect(),
-            hidden,
         }
     }
 }
 
+/// The colours of what lasted, in the order in which a request goes through them.
+const LEGEND: [(&str, &str); 8] = [
+    ("connecting", "connecting"),
+    ("queued", "queued: in the accept queue"),
+    ("sending", "sending"),
+    ("unread", "unread: delivered, not read"),
+    ("processing", "processing: waiting for the response"),
+    ("responding", "responding"),
+    ("idle", "open, nothing under way"),
+    ("job", "job"),
+];
+
+/// Those of them that are drawn.
+fn legend(lanes: &[Draft]) -> Vec<(&'static str, &'static str)> {
+    let is_drawn = |shade| lanes.iter().any(|lane| lane.spans.iter().any(|span| span.2 == shade));
+    LEGEND.into_iter().filter(|(shade, _)| is_drawn(*shade)).collect()
+}
+
+/// What there was no room for: connections, and marks of single lanes.
+fn hidden_words(connections: usize, lanes: &[Draft]) -> Vec<String> {
+    let connections = (connections > 0).then(|| format!("{connections} more connections"));
+    let marks = lanes.iter().filter(|lane| lane.marks.len() > MARKS_MAX);
+    let marks =
+        marks.map(|lane| format!("{} more marks of {}", lane.marks.len() - MARKS_MAX, lane.label));
+    connections.into_iter().chain(marks).collect()
+}
+
 impl Draft {
-    fn placed(self, scale: Scale, y: f64) -> Lane {
+    fn placed(mut self, scale: Scale, y: f64) -> Lane {
+        self.marks.sort_by(|one, other| one.0.abs().total_cmp(&other.0.abs()));
+        self.marks.truncate(MARKS_MAX);
+        // What was lost is drawn last, so that no other mark hides it.
+        let order = |mark: &MarkDraft| (mark.1 == "lost", mark.0);
+        self.marks.sort_by(|one, other| {
+            let (one, other) = (order(one), order(other));
+            one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+        });
         let is_seen = |from: f64, to: f64| to >= scale.from() && from <= scale.to();
         let spans = self.spans.into_iter().filter(|span| is_seen(span.0, span.1));
         let marks = self.marks.into_iter().filter(|mark| is_seen(mark.0, mark.0));
         Lane {
+            short: cut(&self.label, LABEL_MAX),
             label: self.label,
             is_evidence: self.is_evidence,
             y: units(y),
@@ -353,10 +353,14 @@ impl Draft {
                 .map(|(from, to, shade, what, raw)| {
                     let (left, right) = (scale.x(from), scale.x(to));
                     let what = format!("{what}, {} to {}", signed_time(from), signed_time(to));
+                    let half = if shade == "idle" { IDLE_BAR } else { BAR };
+                    let text = shade.len() as f64 * CHARACTER + BESIDE;
                     Span {
                         x: units(left),
                         width: units((right - left).max(0.8)),
-                        y: units(y - if shade == "idle" { 1.5 } else { 5.0 }),
+                        y: units(y - half),
+                        height: units(2.0 * half),
+                        has_room: shade != "idle" && right - left >= text,
                         from_ms: format!("{from:.4}"),
                         to_ms: format!("{to:.4}"),
                         shade,
@@ -368,7 +372,7 @@ impl Draft {
             marks: marks
                 .map(|(at, shade, glyph, what, raw)| Mark {
                     x: units(scale.x(at)),
-                    y: units(y + 4.0),
+                    y: units(y + 4.5),
                     at_ms: format!("{at:.4}"),
                     shade,
                     glyph,
@@ -383,8 +387,4 @@ impl Draft {
 /// The event as it stands in the history.
 fn as_line(event: &Event) -> String {
     serde_json::to_string(event).unwrap_or_default()
-}
-
-fn raw(kind: EventKind) -> String {
-    serde_json::to_string(&kind).unwrap_or_default()
 }

@@ -15,6 +15,8 @@ pub(in crate::report::html) struct Line {
     pub(in crate::report::html) at_ms: String,
     pub(in crate::report::html) label: String,
     pub(in crate::report::html) shade: &'static str,
+    /// Where it begins, below its label.
+    pub(in crate::report::html) top: &'static str,
     /// Its label's height, so that labels beside each other can be read.
     pub(in crate::report::html) label_y: String,
 }
@@ -62,6 +64,7 @@ pub(super) fn lines(scale: Scale, mut verticals: Vec<(f64, String, &'static str)
                 at_ms: units(at),
                 label: if is_shown { label } else { String::new() },
                 shade,
+                top: if row == 0 { "15" } else { "28" },
                 label_y: units(12.0 + row as f64 * 12.0),
             }
         })
