@@ -37,7 +37,6 @@ pub(super) struct Desk<'a> {
     pub(super) progress: &'a Progress,
     pub(super) interrupt: &'a Interrupt,
     pub(super) extent: Extent,
-    pub(super) begun: Instant,
     pub(super) stopping: Mutex<Stopping>,
 }
 
@@ -129,6 +128,7 @@ impl Desk<'_> {
         kind: Kind,
     ) -> Result<Option<TrialSummary>, Failure> {
         let begun = Instant::now();
+        let _now = self.progress.begins(trial);
         let mut contract = self.subject.contract.clone();
         let idle_exit = lock(&self.results).idle_exit;
         contract.usual_exit = contract.usual_exit.map(|usual| usual.max(idle_exit));
@@ -191,13 +191,11 @@ impl Desk<'_> {
             let exit = Duration::from_secs_f64(exit.unwrap_or_default().max(0.0) / 1e3);
             results.idle_exit = results.idle_exit.max(exit);
         }
-        let verdict = summary.report().verdict;
+        self.progress.trial_done(summary.report(), &self.severities);
         results.summaries.push(summary);
         if results.summaries.len().is_multiple_of(THIN_EVERY) {
             thin(&mut results.summaries);
         }
-        let done = results.summaries.len() as u32;
-        self.progress.trial_done(self.extent, done, self.begun.elapsed(), verdict);
     }
 }
 

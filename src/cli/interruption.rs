@@ -6,6 +6,8 @@ use crate::model::signal::Signal;
 use crate::sys::is_ignored;
 use crate::trial::interrupt::{Interrupt, Interrupter, interrupt};
 
+use super::progress;
+
 /// Takes SIGINT, SIGTERM and SIGHUP in a thread of their own from now on.
 ///
 /// Must be called before any other thread is started, so that all of them leave these signals to
@@ -31,6 +33,7 @@ fn wait_for(signals: &SigSet, interrupter: &Interrupter) {
     let mut was_asked = false;
     while let Ok(signal) = signals.wait() {
         if was_asked {
+            progress::clear();
             // The guardian sees the end of its pipe and ends the targets.
             std::process::exit(128 + signal as i32);
         }

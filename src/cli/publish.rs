@@ -200,9 +200,9 @@ impl Publication {
         let report_path = self.report.as_deref().map(shown);
         let histories = self.folder.as_deref().map(shown);
         let view = View {
-            entries: is_ci(),
+            entries: ci::is_ci(),
             style: style(self.color),
-            width: 80,
+            width: width(),
             detail: match self.verbosity {
                 Verbosity::Quiet => Detail::Quiet,
                 Verbosity::Usual => Detail::Normal,
@@ -256,11 +256,6 @@ impl Drop for Opened {
     }
 }
 
-/// Whether a CI server runs this program: what it writes beside its reports would be gone.
-pub fn is_ci() -> bool {
-    std::env::var_os("CI").is_some_and(|it| !it.is_empty() && it != "false")
-}
-
 /// Writes to standard output; a reader that has gone away has seen enough.
 pub fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();
@@ -277,6 +272,13 @@ fn style(color: ColorChoice) -> Style {
         ColorChoice::Auto => std::io::stdout().is_terminal() && !is_dumb && !no_color,
     };
     Style { colour, unicode: has_unicode() }
+}
+
+/// The columns of the terminal; where there is none, as many as a report has at most.
+fn width() -> usize {
+    let stdout = std::io::stdout();
+    let size = stdout.is_terminal().then(|| terminal_size::terminal_size_of(stdout)).flatten();
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// Whether the terminal shows more than ASCII.

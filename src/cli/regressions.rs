@@ -10,9 +10,9 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 use crate::model::regressions::{Regression, Regressions};
 use crate::model::reproduction::Reproduction;
 
+use super::ci::is_ci;
 use super::config::parse_as;
 use super::error::UsageError;
-use super::publish::is_ci;
 use super::settings::Again;
 
 /// What stands at the top of a new file.

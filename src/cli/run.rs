@@ -34,7 +34,7 @@ use super::failure::{Failure, internal};
 use super::foresight::with_wishes;
 use super::guardian::Guardian;
 use super::known;
-use super::progress::{Extent, Progress};
+use super::progress::{Extent, How, Progress};
 use super::publish::{Publication, RunRecord};
 use super::regressions::Book;
 use super::reproduce::bench::Bench;
@@ -101,7 +101,7 @@ pub fn run(settings: Settings, interrupt: &Interrupt) -> Result<u8, Failure> {
     let mut report = record.report();
     report.replayed = known.iter().map(|it| it.replayed(&summaries, &desk.severities)).collect();
     if failure.is_none() && interrupt.asked().is_none() {
-        ready.progress.shrinking();
+        ready.progress.shrinking(settings.again.shrink_budget);
         let bench = Bench::new(&desk, &schedule, ready.workers, summaries);
         report.reproductions = reproduce(&bench, &report, &plan, settings.again.shrink_budget);
         remember(&mut report, book.as_mut(), &publication.secrets);
@@ -162,7 +162,7 @@ impl<'s> Ready<'s> {
         let subject = with_wishes(subject(settings, run_id)?, settings, also);
         let no_pid_1 = no_pid_1(settings, &subject)?;
         let done_here = own_extent(settings.amount, &settings.plan_options(seed));
-        let progress = Progress::new(settings.outputs.progress, done_here);
+        let progress = Progress::new(How::suitable(settings.outputs.progress), done_here);
         make_room_for(subject.crowd, 1)?;
         let rehearsed = rehearsed(subject, settings, &progress, interrupt)?;
         let workers = parallelism(settings, &rehearsed.subject);
@@ -214,7 +214,6 @@ impl<'s> Ready<'s> {
             progress: &self.progress,
             interrupt,
             extent: own_extent(self.settings.amount, &self.plan_options()),
-            begun: self.begun,
             stopping: Mutex::new(Stopping::new(self.settings.ending)),
         }
     }

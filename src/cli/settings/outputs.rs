@@ -74,6 +74,7 @@ impl Outputs {
             OutputArgs { verbose: true, .. } => Some(Verbosity::Verbose),
             _ => None,
         };
+        let verbosity = first(verbosity(line), verbosity(env), None).unwrap_or_default();
         Self {
             reports,
             stdout: format.unwrap_or_default(),
@@ -83,9 +84,9 @@ impl Outputs {
                 dir_of_file,
             ),
             here: dir.to_owned(),
-            verbosity: first(verbosity(line), verbosity(env), None).unwrap_or_default(),
+            verbosity,
             color: first(line.color, env.color, None).unwrap_or_default(),
-            progress: !line.no_progress && !env.no_progress,
+            progress: verbosity > Verbosity::Quiet && !line.no_progress && !env.no_progress,
         }
     }
 
