@@ -133,8 +133,7 @@ for (const name of FAILING) {
   describe(`${name}: the timeline`, () => {
     test('is to scale, with what the history says', async () => {
       const { page, close } = await opened(name);
-      const report = JSON.parse(await readFile(join(reports[name], 'report.json'), 'utf8'));
-      const lines = await history(name, report.reproductions[0].shown.history);
+      const lines = await history(name, await page.locator('.failure p.source > code').first().textContent());
       const signal = lines.find(({ event }) => event.event === 'signal-sent').event;
       const known = new Set(lines.map(({ line }) => JSON.stringify(JSON.parse(line))));
       const drawn = await page.locator(TIMELINE).first().evaluate(figure => ({
