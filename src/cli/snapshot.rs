@@ -9,9 +9,9 @@ use crate::model::snapshot::{Snapshot, SnapshotReport, SnapshotState};
 use crate::report::snapshot::{Seen, compare, parse, render, updated};
 use crate::report::write::OutputFile;
 
+use super::ci::is_ci;
 use super::error::UsageError;
 use super::failure::Failure;
-use super::publish::is_ci;
 use super::settings::SnapshotSettings;
 
 /// The exit codes of a run whose verdict is a pass, a failure, and none.
