@@ -77,13 +77,16 @@ fn once(server: &Server, words: &[&str]) -> Outcome<Run> {
     })
 }
 
-/// The place of the first trial that violates something, in the order in which they were begun;
-/// what takes several trials to tell is known with the last.
+/// The place of the first trial that violates something, in the order in which they were begun.
+/// What takes several trials to tell, as with repeated signals, is known with the last.
 fn first(report: &RunReport) -> Option<u32> {
-    let violates = |number: u32| {
+    let violating = |number: u32| {
         let mut found = report.trials.iter().filter(|trial| trial.number == number);
-        found.any(|trial| trial.verdict == VerdictName::Violated && !trial.control && !trial.aside)
+        found.find(|it| it.verdict == VerdictName::Violated && !it.control && !it.aside)
     };
-    let place = report.plan.trials.iter().position(|trial| violates(trial.number))?;
-    u32::try_from(place + 1).ok()
+    let mut begun = report.plan.trials.iter().enumerate();
+    let (place, trial) =
+        begun.find_map(|(place, trial)| Some((place, violating(trial.number)?)))?;
+    let place = if trial.signals.len() > 1 { report.trials.len() } else { place + 1 };
+    u32::try_from(place).ok()
 }

@@ -208,9 +208,9 @@ fn template(
 /// Connections that are opened together, where there are many: no more than an accept queue holds.
 const WAVE: u16 = 64;
 /// The time from one such wave to the next.
-const WAVES_APART: Duration = Duration::from_millis(5);
+const WAVES_APART: Duration = Duration::from_millis(4);
 /// All of them begin within this part of the time that each takes.
-const BEGUN_WITHIN: u32 = 8;
+const BEGUN_WITHIN: u32 = 3;
 
 /// How long after the first of its kind a connection is opened.
 pub fn place_in_crowd(nth: u16) -> Duration {

@@ -25,16 +25,19 @@ mod start;
 
 use draw::{Purpose, draw, stratified};
 
-/// One round over the situations: what finds most comes first, since a run may end at any time,
-/// and `load` comes twice, since each of its trials shows another moment. The first ten are as
-/// unlike as they can be, each a place of its own where requests and jobs get lost.
+/// One round over the situations: what finds most comes first, since a run may end at any time;
+/// `load` comes twice, since each of its trials shows another moment, and `slow-handler`, with a
+/// crowd and with a few. The first ten are as unlike as they can be, each a place of its own where
+/// requests and jobs get lost.
 const ROUND: &[(Situation, Part)] = &[
     (Situation::Load, Part::Signal),
     (Situation::Writes, Part::Signal),
     (Situation::SlowHandler, Part::Signal),
+    (Situation::SignalBurst, Part::Signal),
     (Situation::Delivered, Part::Signal),
     (Situation::JobRunning, Part::Signal),
     (Situation::Queued, Part::Signal),
+    (Situation::SlowHandler, Part::Signal),
     (Situation::SecondSignal, Part::Signal),
     (Situation::OneRequest, Part::Signal),
     (Situation::Startup, Part::Signal),
@@ -47,7 +50,6 @@ const ROUND: &[(Situation, Part)] = &[
     (Situation::Streaming, Part::Signal),
     (Situation::Uploading, Part::Signal),
     (Situation::Mixed, Part::Signal),
-    (Situation::SignalBurst, Part::Signal),
     (Situation::Fresh, Part::Signal),
     (Situation::AsPid1, Part::Signal),
     (Situation::StalledReader, Part::Signal),
@@ -109,9 +111,9 @@ const LANDMARKS: [Landmark; 5] = [
 const JOB_LANDMARKS: [JobLandmark; 3] =
     [JobLandmark::HalfWay, JobLandmark::Started, JobLandmark::Ending];
 
-/// How many requests are in process together, in the order of the visits: few, which are easily
-/// understood, then many, and then as many as show what befalls one in hundreds.
-const CROWDS: [u16; 3] = [OF_EACH_KIND, CROWD_MAX, 64];
+/// How many requests are in process together, in the order of the visits: many, which show what
+/// befalls one in hundreds, few, which are easily understood, and some.
+const CROWDS: [u16; 3] = [CROWD_MAX, OF_EACH_KIND, 64];
 /// More would make the harness itself late.
 pub const CROWD_MAX: u16 = 1024;
 
@@ -351,22 +353,14 @@ fn cells(options: &PlanOptions) -> Vec<Cell> {
     }
 }
 
-/// The same with a point of a system call after each trial, so that a short run has some of both, and
-/// with a crowd in process among the first; nothing else where nothing but one request is to be
-/// tried.
-fn with_points(options: &PlanOptions, signals: &[Signal], mut cells: Vec<Cell>) -> Vec<Cell> {
+/// The same with a point of a system call after each trial, so that a short run has some of both;
+/// nothing else where nothing but one request is to be tried.
+fn with_points(options: &PlanOptions, signals: &[Signal], cells: Vec<Cell>) -> Vec<Cell> {
     let point =
         |signal| Cell { situation: Situation::OneRequest, part: Part::Point, signal: Some(signal) };
     if options.situations == [Situation::OneRequest] {
         return signals.iter().copied().map(point).collect();
     }
-    let after = cells.iter().rposition(|cell| cell.situation == Situation::JobRunning);
-    let is_slow =
-        |cell: &&Cell| (cell.situation, cell.part) == (Situation::SlowHandler, Part::Signal);
-    // The next visit of each is the one with a crowd.
-    let crowds: Vec<_> = cells.iter().filter(is_slow).copied().collect();
-    let after = after.map_or(cells.len(), |after| after + 1);
-    cells.splice(after..after, crowds);
     let points = signals.iter().copied().map(point).cycle();
     cells.into_iter().zip(points).flat_map(|(cell, point)| [cell, point]).collect()
 }
@@ -478,13 +472,13 @@ mod tests {
     }
 
     #[test]
-    fn later_visits_have_many_requests_in_process_where_they_may() {
+    fn visits_have_many_requests_in_process_where_they_may() {
         let crowds = |options: PlanOptions| {
             let options = PlanOptions { situations: vec![Situation::SlowHandler], ..options };
             (1..=4).map(|number| trial(&options, number).load.connections).collect::<Vec<_>>()
         };
-        assert_eq!(crowds(PlanOptions::new(1)), [3, 1024, 64, 3]);
-        assert_eq!(crowds(PlanOptions { crowd: 100, ..PlanOptions::new(1) }), [3, 100, 64, 3]);
+        assert_eq!(crowds(PlanOptions::new(1)), [1024, 3, 64, 1024]);
+        assert_eq!(crowds(PlanOptions { crowd: 100, ..PlanOptions::new(1) }), [100, 3, 64, 100]);
         let few = PlanOptions { connections: 2, crowd: 0, ..PlanOptions::new(1) };
         assert_eq!(crowds(few), [2, 2, 2, 2]);
     }

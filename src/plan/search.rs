@@ -3,8 +3,9 @@
 //! The first round is that of the fixed plan. Then every other trial is of a kind that was never
 //! tried, as long as there is one. The others are of the kind that is worth most: the probability
 //! that its next trial shows what none of them has shown before (the estimate of Good, 1953, after
-//! Turing), for what it costs. The same options and the same recorded outcomes give the same next
-//! trial.
+//! Turing), for what it costs. Kinds that differ in nothing but their moments are a family, and the
+//! families compete first: the boundaries of a hundred system calls are not worth a hundred times
+//! as much as a crowd. The same options and the same recorded outcomes give the same next trial.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +18,10 @@ use super::draw::{Purpose, draw};
 use super::share::{Share, has_cell};
 use super::{Cell, Part, PlanOptions, cells, period, trial, visited};
 
+mod family;
 mod shown;
 
+use family::Family;
 use shown::{Book, usual_ms};
 
 /// No cell waits longer than this many times as many trials as there are cells.
@@ -26,6 +29,9 @@ const PATIENCE: usize = 4;
 /// A cell that has failed so often is known to fail: it earns no more than an even share of the
 /// trials, for the rate. Its losses are compared with as many controls.
 pub const ESTABLISHED: u32 = 5;
+/// Where a repeated signal breaks something, so many of its kind are tried at once: fewer could be
+/// chance, and until it is told from chance, nobody is accused.
+const REPEATED_AT_ONCE: u32 = 4;
 /// So many trials that were missed don't count as visits: the next one may show something.
 pub const MISSES: u32 = 3;
 
@@ -36,6 +42,7 @@ pub struct Search {
     share: Share,
     round: u32,
     cells: Vec<Place>,
+    families: Vec<Family>,
     by_kind: BTreeMap<Kind, usize>,
     /// Numbers of the first round that are begun, or can't be.
     done: BTreeSet<u32>,
@@ -98,7 +105,9 @@ impl Search {
         let kinds = places.iter().map(|place| place.kind.clone()).zip(0..);
         // What another slice searches can't be tried here.
         let is_open = |place: &Place| has_cell(&options, &round, place.cell.1, place.visits[0]);
+        let first = |place: &Place| visited(&options, place.cell, place.visits[0], 1);
         Self {
+            families: Family::all(places.iter().map(|place| (&place.kind, first(place)))),
             by_kind: kinds.collect(),
             books: places.iter().map(|place| Book::new(!is_open(place))).collect(),
             share: Share::new(&options),
@@ -140,6 +149,9 @@ impl Search {
     /// It counts as begun only when [`Search::begin`] is told so.
     pub fn next(&self, has_time: &dyn Fn(Situation) -> bool) -> Option<Choice> {
         let open = |at: &usize| !self.books[*at].closed && has_time(self.cells[*at].kind.situation);
+        if let Some(at) = self.doubtful(&open) {
+            return Some(self.choice(at, "seen again, or could it be chance?".into()));
+        }
         if let Some((at, of)) = self.wanted(&open) {
             return Some(self.choice(at, format!("compared with {}", self.cells[of].kind.name())));
         }
@@ -155,21 +167,8 @@ impl Search {
         if let Some((at, why)) = self.untried(&open).or_else(|| self.favourite(&open)) {
             return Some(self.choice(at, why.into()));
         }
-        let cheapest = self.cheapest();
-        let earning = open.into_iter().filter(|at| self.earns(*at));
-        let ranked = earning.map(|at| (at, self.score(at, cheapest)));
-        let (at, score) = ranked.reduce(|one, other| match self.is_better(other, one) {
-            true => other,
-            false => one,
-        })?;
-        let book = &self.books[at];
-        let why = format!(
-            "score {score:.2}: {} seen once in {} visits, cost {:.1}",
-            book.seen_once,
-            book.visits,
-            self.cost(at, cheapest),
-        );
-        Some(self.choice(at, why))
+        let (at, score) = self.best(&open)?;
+        Some(self.choice(at, format!("score {score:.2}: {}", self.of_family(at))))
     }
 
     /// The trial is begun: it counts as a visit, though nobody knows yet what it will show.
@@ -218,11 +217,13 @@ impl Search {
     }
 
     /// Whether as many controls as something was lost, or enough of them, show what is lost without
-    /// a signal: those that were missed show nothing.
+    /// a signal: those that were missed show nothing. Where a repeated signal broke something, the
+    /// accusation itself needs those with a single one.
     pub fn has_compared(&self) -> bool {
         self.comparisons().into_iter().all(|(with, (failed, _))| {
             let book = &self.books[with];
-            book.closed || book.showed() >= failed.min(ESTABLISHED)
+            let is_control = self.cells[with].kind.is_control;
+            !is_control || book.closed || book.showed() >= failed.min(ESTABLISHED)
         })
     }
 
@@ -234,6 +235,8 @@ impl Search {
     /// What each cell is worth now, the best first.
     pub fn standings(&self) -> Vec<Standing> {
         let cheapest = self.cheapest();
+        let open: Vec<_> = (0..self.cells.len()).filter(|at| !self.books[*at].closed).collect();
+        let scores: BTreeMap<usize, f64> = self.scores(&open).into_iter().collect();
         let of = |at: usize| {
             let (place, book) = (&self.cells[at], &self.books[at]);
             Standing {
@@ -242,11 +245,10 @@ impl Search {
                 outcomes: book.kinds(),
                 seen_once: book.seen_once,
                 cost: self.cost(at, cheapest),
-                score: if self.earns(at) { self.score(at, cheapest) } else { 0.0 },
+                score: scores.get(&at).copied().unwrap_or_default(),
             }
         };
-        let open = (0..self.cells.len()).filter(|at| !self.books[*at].closed);
-        let mut all: Vec<_> = open.map(of).collect();
+        let mut all: Vec<_> = open.iter().copied().map(of).collect();
         all.sort_by(|one, other| {
             other.score.total_cmp(&one.score).then_with(|| one.kind.cmp(&other.kind))
         });
@@ -282,6 +284,16 @@ impl Search {
         let favoured = open.iter().copied().filter(|at| is_of(at) && !self.cells[*at].is_support);
         let least = favoured.min_by_key(|at| self.books[*at].visits);
         least.filter(|_| self.begun.is_multiple_of(2)).map(|at| (at, "more of it are wanted"))
+    }
+
+    /// A cell in which a repeated signal has broken something, and that has shown too little of it.
+    fn doubtful(&self, open: &dyn Fn(&usize) -> bool) -> Option<usize> {
+        (0..self.cells.len()).filter(open).find(|at| {
+            let (Place { kind, is_support, .. }, book) = (&self.cells[*at], &self.books[*at]);
+            let is_repeated = kind.situation.repeats_signal() && !is_support;
+            let wanted = REPEATED_AT_ONCE + book.missed.min(MISSES);
+            is_repeated && book.violated > 0 && book.visits < wanted
+        })
     }
 
     /// A cell that the losses of others are to be compared with, and one of them.
@@ -332,8 +344,45 @@ impl Search {
         !self.cells[at].is_support && !is_known
     }
 
-    fn score(&self, at: usize, cheapest: f64) -> f64 {
-        self.books[at].chance_of_news() / self.cost(at, cheapest)
+    /// The best cell of the best family, and its score.
+    fn best(&self, open: &[usize]) -> Option<(usize, f64)> {
+        let mut ranked = self.scores(open).into_iter();
+        let first = ranked.next()?;
+        Some(
+            ranked
+                .fold(first, |best, other| if self.is_better(other, best) { other } else { best }),
+        )
+    }
+
+    /// What the cells that earn something are worth: the best of a family as much as the family,
+    /// the others in proportion.
+    fn scores(&self, open: &[usize]) -> Vec<(usize, f64)> {
+        let cheapest = self.cheapest();
+        let earning: Vec<_> = open.iter().copied().filter(|at| self.earns(*at)).collect();
+        let alone = |at: usize| self.books[at].chance_of_news() / self.cost(at, cheapest);
+        let mut all = Vec::new();
+        for family in &self.families {
+            let its: Vec<_> = earning.iter().copied().filter(|at| family.has(*at)).collect();
+            let alone: Vec<_> = its.iter().map(|at| alone(*at)).collect();
+            let best = alone.iter().copied().fold(0.0, f64::max);
+            let together = family.worth(its.iter().map(|at| &self.books[*at]));
+            let of_best = its.iter().zip(&alone).find(|(_, score)| **score == best);
+            let cost = of_best.map_or(1.0, |(at, _)| self.cost(*at, cheapest));
+            let shares = alone.into_iter().map(|own| together / cost * own / best);
+            all.extend(its.into_iter().zip(shares));
+        }
+        all
+    }
+
+    /// What the family of a cell has shown, in words.
+    fn of_family(&self, at: usize) -> String {
+        let family = self.families.iter().find(|family| family.has(at));
+        let books = self.books.iter().enumerate();
+        let its = books.filter(|(at, _)| family.is_some_and(|family| family.has(*at)));
+        let together = its.fold(Book::default(), |together, (_, book)| together.with(book));
+        let (once, visits) = (together.seen_once, together.visits);
+        let cost = self.cost(at, self.cheapest());
+        format!("{once} seen once in {visits} visits to its kin, cost {cost:.1}")
     }
 
     /// Of two that are worth the same, the one that was tried less; then as the seed says.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::model::event::{Event, EventKind, PooledRequest};
+use crate::model::event::{Event, EventKind, PooledRequest, ProcessSeen};
 use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::{Bracket, Phase};
 use crate::model::plan::{SignalTo, Situation};
@@ -58,7 +58,7 @@ pub struct TrialSummary {
     signal: Option<Signal>,
     /// Whether several were planned, of which the target may have ended before the second.
     repeats: bool,
-    /// To whom the first went.
+    /// To whom the first went: a group in which the leader is alone is the leader.
     to: SignalTo,
     /// Whether it is about a request that comes late on a connection that is there.
     asks_late: bool,
@@ -134,7 +134,10 @@ impl TrialSummary {
             pooled: pooled(history),
             signal: trial.signals.first().map(|planned| planned.signal),
             repeats: history.is_of_repeated_signals(),
-            to: trial.signals.first().map(|planned| planned.to).unwrap_or_default(),
+            to: match trial.signals.first() {
+                Some(planned) if !is_alone(history.events()) => planned.to,
+                _ => SignalTo::Leader,
+            },
             asks_late: trial.asks_after.is_some(),
         }
     }
@@ -298,11 +301,19 @@ fn evidence(history: &History, findings: &[Finding]) -> Vec<Ranked> {
 }
 
 fn processes(events: &[Event]) -> BTreeSet<String> {
-    let seen = events.iter().filter_map(|event| match &event.kind {
+    seen(events).flatten().map(|process| process.name.clone()).collect()
+}
+
+/// Whether the process that was started is all that the target consisted of at the signal.
+fn is_alone(events: &[Event]) -> bool {
+    seen(events).last().is_some_and(|all| matches!(&all[..], [only] if only.leader))
+}
+
+fn seen(events: &[Event]) -> impl Iterator<Item = &Vec<ProcessSeen>> {
+    events.iter().filter_map(|event| match &event.kind {
         EventKind::Dispositions { processes } => Some(processes),
         _ => None,
-    });
-    seen.flatten().map(|process| process.name.clone()).collect()
+    })
 }
 
 fn shown_of(history: &History, violation: &Violation) -> Evidence {

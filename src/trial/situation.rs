@@ -157,7 +157,7 @@ impl Stagehand<'_> {
             let mut kinds = wrong.iter().map(|actor| actor.pose());
             let missing = kinds.find(|pose| right.iter().all(|actor| actor.pose() != *pose));
             match missing {
-                None if wrong.is_empty() => return Ok(()),
+                None if wrong.is_empty() || is_answered(actors) => return Ok(()),
                 None => {
                     let since = *enough.get_or_insert_with(Instant::now);
                     if since.elapsed() > FOLLOW + place_in_crowd(actors.len() as u16) * 2 {
@@ -185,4 +185,9 @@ impl Stagehand<'_> {
         sockets.sort_unstable_by_key(|socket| socket.connection);
         sockets
     }
+}
+
+/// Whether the first of those in process was answered: soon the others are as well.
+fn is_answered(actors: &[Actor]) -> bool {
+    actors.iter().any(|actor| actor.pose() == Pose::InHandler && actor.is_over())
 }

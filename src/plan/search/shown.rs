@@ -70,6 +70,14 @@ impl Book {
         let showing = self.visits.saturating_sub(self.missed.min(MISSES));
         f64::from(self.seen_once + 1) / f64::from(showing + 1)
     }
+
+    /// Both, as far as the chance of news goes.
+    pub(super) fn with(mut self, other: &Self) -> Self {
+        self.visits += other.visits;
+        self.seen_once += other.seen_once;
+        self.missed += other.missed;
+        self
+    }
 }
 
 /// What a trial costs, in milliseconds, on the average; unknown while none is over.

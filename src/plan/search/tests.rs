@@ -200,3 +200,28 @@ fn ten_thousand_trials_are_no_burden() {
     assert_eq!(numbers.len(), 10_000, "each number once");
     assert_eq!(times(&tried).len(), search.cells.len());
 }
+
+#[test]
+fn a_repeated_signal_that_harms_is_seen_again_at_once() {
+    let mut search = search(&[]);
+    let harmed = |trial: &Trial| Shown { violated: trial.signals.len() > 1, ..usual(trial) };
+    let tried = carry_out(&mut search, 20, harmed);
+    let is_repeated = |choice: &&Choice| choice.trial.signals.len() > 1;
+    let first = tried.iter().position(|choice| is_repeated(&choice)).expect("one among twenty");
+    let kind = Kind::of(&tried[first].trial);
+    let again = &tried[first..first + REPEATED_AT_ONCE as usize];
+    assert!(again.iter().all(|choice| Kind::of(&choice.trial) == kind), "{again:?}");
+    assert!(!Kind::of(&tried[first + again.len()].trial).eq(&kind));
+}
+
+#[test]
+fn kinds_that_differ_in_their_moments_alone_share_what_their_situation_is_worth() {
+    let mut search = search(&[]);
+    let round = search.cells.len();
+    carry_out(&mut search, 3 * round, usual);
+    let tried = carry_out(&mut search, round, usual);
+    let is_crowd = |trial: &&Choice| trial.trial.is_crowded();
+    let crowds = tried.iter().filter(is_crowd).count();
+    assert!(crowds > 2, "{crowds} crowds in {round} trials");
+    assert!(of(&tried, Situation::Startup) < round / 4, "{:?}", times(&tried));
+}

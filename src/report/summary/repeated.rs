@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::invariants::{AT_STARTUP, REPEATED, told};
 use crate::model::plan::{SignalTo, Situation};
-use crate::model::run::Evidence;
+use crate::model::run::{Evidence, TrialReport};
 use crate::model::signal::Signal;
 use crate::model::statistics::fisher_exact;
 use crate::model::verdict::{Severity, VerdictName};
@@ -135,13 +135,14 @@ fn compared(own: &TrialSummary, invariant: &'static str, trials: &[TrialSummary]
             "no trial with one signal {to_whom} shows that it holds {invariant}"
         ));
     }
-    // All that begin with the same signal, and those among them that go on alike.
-    let like = |alike: bool| {
+    // All that begin with the same signal, those among them that go on alike, and those that go on
+    // as soon: a window below a millisecond is met by few of the others.
+    let like = |is_alike: &dyn Fn(&TrialReport) -> bool| {
         let all = trials.iter().filter(|trial| {
             trial.is_judged()
                 && trial.report.signals.len() > 1
                 && (trial.signal, trial.to) == (own.signal, own.to)
-                && (!alike || trial.report.situation == own.report.situation)
+                && is_alike(&trial.report)
         });
         all.fold((0, 0), |(broke, all), trial| {
             let breaks = trial.broken.iter().any(|(broken, _)| broken.invariant == invariant);
@@ -149,8 +150,11 @@ fn compared(own: &TrialSummary, invariant: &'static str, trials: &[TrialSummary]
         })
     };
     let differs = |(broke, all)| fisher_exact((broke, all), (0, held)) <= CHANCE;
-    let (broke, all) = like(false);
-    match differs((broke, all)) || differs(like(true)) {
+    let is_of_situation = |other: &TrialReport| other.situation == own.report.situation;
+    let is_as_soon =
+        |other: &TrialReport| is_of_situation(other) && other.moment == own.report.moment;
+    let (broke, all) = like(&|_| true);
+    match [(broke, all), like(&is_of_situation), like(&is_as_soon)].into_iter().any(differs) {
         true => Compared::BrokenByRepetition,
         false => Compared::Unknown(format!(
             "{broke} of {all} trials with several signals broke {invariant}, and none of {held} \
