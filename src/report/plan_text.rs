@@ -56,7 +56,7 @@ pub fn slice(partition: Partition, of: u32, is_all: bool) -> String {
 const WHAT_COLUMNS_SAY: &str = "
 →          what is next: the first round, and then now and then what was never
            tried, has to be compared or has waited long, come whatever their score
-score      how probably the next such trial shows something new, for its cost
+score      how probably the next trial of its family shows something new, for its cost
 visits     trials of the kind that were begun
 outcomes   kinds of outcome that they have shown
 seen once  those of them that no other trial of the situation has shown
