@@ -21,6 +21,7 @@ use shutdown_check::model::run::{
     TargetReport, Tool,
 };
 use shutdown_check::model::signal::Signal;
+use shutdown_check::model::stack::{Stack, StackReport};
 use shutdown_check::model::time::Nanos;
 use shutdown_check::model::verdict::{Finding, Profile, Severity, Verdict, VerdictName, Violation};
 use shutdown_check::report::summary::{RunFacts, TrialSummary, assemble};
@@ -226,6 +227,10 @@ fn facts(trials: u32) -> RunFacts {
             url: Some("http://127.0.0.1:8080/".into()),
             discovered: true,
             parallelism: None,
+            stack: Some(StackReport {
+                name: Stack::Axum,
+                by: "paths of axum in its executable".into(),
+            }),
             requests: vec![RequestReport {
                 name: "GET /orders".into(),
                 status: 200,

@@ -20,6 +20,7 @@ use crate::model::bound::Bound;
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
+use crate::model::stack::Stack;
 use crate::model::verdict::{Profile, Severity};
 use crate::report::{Format, Output};
 
@@ -202,6 +203,9 @@ pub struct StartArgs {
     /// Make it PID 1, as in a container without an init
     #[arg(long)]
     pub as_pid_1: bool,
+    /// What it is built with, for hints: go, axum, … [default: found out]
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<Stack>,
     /// Try a process that runs already, once
     #[arg(long, value_name = "PID", conflicts_with_all = ["target", "as_pid_1"])]
     pub pid: Option<u32>,
@@ -513,6 +517,9 @@ pub struct ExplainArgs {
     /// An invariant, a situation or a moment, as in reports and `shutdown-check list`
     #[arg(value_name = "NAME", value_parser = values::explained)]
     pub what: Explained,
+    /// Say what to do in this stack: go, axum, express, …
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<Stack>,
 }
 
 /// The options of `schema`.

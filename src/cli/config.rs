@@ -19,6 +19,7 @@ use crate::model::bound::Bound;
 use crate::model::contract::{ExpectedExit, SecondSignal};
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
+use crate::model::stack::Stack;
 use crate::model::verdict::{Profile, Severity};
 
 mod mistake;
@@ -41,6 +42,8 @@ pub struct ConfigFile {
     pub as_pid_1: bool,
     /// Whether to send the signal exactly at its system calls, too.
     pub deep: bool,
+    /// What it is built with, so that hints name its own calls; found out where absent.
+    pub stack: Option<Stack>,
     /// Variables to set for it.
     pub env: BTreeMap<String, String>,
     /// Where it listens; a path in it is asked for.

@@ -7,6 +7,7 @@ use crate::judge::judge as findings;
 use crate::model::history::History;
 use crate::model::plan::Plan;
 use crate::model::run::{RequestReport, RunReport, TargetReport};
+use crate::model::stack::Signs;
 use crate::model::verdict::Severity;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
 
@@ -64,6 +65,7 @@ impl Judged {
             url: None,
             discovered: false,
             parallelism: None,
+            stack: Signs::of_command(&header.command).stack(),
             requests: header.contract.requests.iter().map(RequestReport::from).collect(),
         });
         Ok(())
@@ -80,6 +82,7 @@ impl Judged {
             url: None,
             discovered: false,
             parallelism: None,
+            stack: None,
             requests: Vec::new(),
         });
         let facts = RunFacts {

@@ -93,7 +93,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         Some(Subcommands::Diff(args)) => diff::diff(&args)?,
         Some(Subcommands::Merge(args)) => merge::merge(&args)?,
         Some(Subcommands::List(args)) => show::list(&args),
-        Some(Subcommands::Explain(args)) => show::explain(args.what),
+        Some(Subcommands::Explain(args)) => show::explain(args.what, args.stack),
         Some(Subcommands::Schema(args)) => show::schema(&args),
         Some(Subcommands::Report(args)) => render::report(&args)?,
         Some(Subcommands::Selftest(args)) => selftest::selftest(&args, &interrupt()?)?,

@@ -14,6 +14,7 @@ use crate::model::run::{DeepReport, Environment, RequestReport, RunReport, Targe
 use crate::model::search::SearchReport;
 use crate::model::secrets::Secrets;
 use crate::model::signal::Signal;
+use crate::model::stack::{Stack, StackReport};
 use crate::model::verdict::Severity;
 use crate::report::summary::{RunFacts, TrialSummary, assemble};
 use crate::report::terminal::{Detail, Style, View};
@@ -64,7 +65,7 @@ impl RunRecord<'_> {
             profile: self.settings.rules.profile,
             severities: self.severities,
             seed: self.plan.seed,
-            target: target_report(self.rehearsed),
+            target: target_report(self.rehearsed, self.settings.stack),
             plan: self.plan,
             search: self.search,
             until_bound: self.settings.ending.until_bound,
@@ -89,13 +90,15 @@ impl RunRecord<'_> {
     }
 }
 
-fn target_report(rehearsed: &Rehearsed) -> TargetReport {
+fn target_report(rehearsed: &Rehearsed, named: Option<Stack>) -> TargetReport {
     let subject = &rehearsed.subject;
+    let named = named.map(|name| StackReport { name, by: "the settings (--stack)".into() });
     TargetReport {
         command: subject.target.command.clone(),
         url: rehearsed.address.as_ref().map(ServerAddress::url),
         discovered: !subject.takes_port && subject.target.port.is_none(),
         parallelism: subject.parallelism,
+        stack: named.or_else(|| rehearsed.signs.stack()),
         requests: subject.contract.requests.iter().map(RequestReport::from).collect(),
     }
 }

@@ -183,7 +183,7 @@ impl<'s> Ready<'s> {
 
     /// The trials that there are.
     pub(super) fn schedule<'a>(&self, interrupt: &'a Interrupt) -> Result<Schedule<'a>, Failure> {
-        let Rehearsed { subject, address } = &self.rehearsed;
+        let Rehearsed { subject, address, .. } = &self.rehearsed;
         let crowd = subject.crowd;
         let schedule = Schedule::new(
             (self.plan_options(), extent(self.settings.amount), self.begun),

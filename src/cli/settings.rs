@@ -18,6 +18,7 @@ use crate::model::contract::{Contract, ExpectedExit, ExpectedResponse, JobPatter
 use crate::model::partition::Partition;
 use crate::model::plan::{SignalTo, Situation};
 use crate::model::signal::Signal;
+use crate::model::stack::Stack;
 use crate::model::target::{RequestTemplate, Target, WriteTemplates};
 use crate::model::verdict::{Profile, Severity};
 use crate::plan::{CROWD_MAX, PlanOptions};
@@ -26,6 +27,7 @@ mod address;
 mod again;
 mod amount;
 mod judging;
+mod limits;
 mod lines;
 mod outputs;
 mod partition;
@@ -69,6 +71,9 @@ pub struct Settings {
     /// The process that runs already, and is tried once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+    /// What it is built with; found out where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
     /// Variables to set for it.
     #[serde(serialize_with = "written::variables")]
     pub env: BTreeMap<String, String>,
@@ -316,6 +321,7 @@ impl Layers<'_> {
         let settings = Settings {
             command: self.command()?,
             cwd: self.cwd()?,
+            stack: first(line.start.stack, env.start.stack, file.stack),
             env: self.variables(),
             ready_path: found.ready_path,
             ready_line: self.ready_line(),
@@ -365,27 +371,6 @@ impl Layers<'_> {
         };
         worker::check(&settings)?;
         Ok(settings)
-    }
-
-    fn refuse_within(&self) -> Duration {
-        let (line, env) = (self.line.expect.refuse_within, self.env.expect.refuse_within);
-        first(line, env, self.file.refuse_within).unwrap_or(Duration::from_millis(500))
-    }
-
-    fn jobs_stop_within(&self) -> Duration {
-        let (line, env) = (&self.line.expect, &self.env.expect);
-        first(line.jobs_stop_within, env.jobs_stop_within, self.file.jobs_stop_within)
-            .unwrap_or(Duration::from_millis(500))
-    }
-
-    fn second_signal(&self) -> SecondSignal {
-        let (line, env) = (self.line.expect.second_signal, self.env.expect.second_signal);
-        first(line, env, self.file.second_signal).unwrap_or_default()
-    }
-
-    fn ready_timeout(&self) -> Duration {
-        let (line, env) = (self.line.start.ready_timeout, self.env.start.ready_timeout);
-        first(line, env, self.file.ready_timeout).unwrap_or(Duration::from_secs(10))
     }
 
     fn situations(&self) -> Option<Vec<Situation>> {

@@ -2,6 +2,7 @@
 
 use crate::invariants::CATALOGUE;
 use crate::model::run::RunReport;
+use crate::model::stack::Stack;
 use crate::plan::search::Search;
 use crate::plan::{self, PlanOptions};
 use crate::report::{Format, catalogue, moments, plan_text, schema, situations};
@@ -76,9 +77,9 @@ fn listed_name(what: Listed) -> &'static str {
 }
 
 /// Prints what an invariant, a situation or a moment means.
-pub fn explain(what: Explained) -> u8 {
+pub fn explain(what: Explained, stack: Option<Stack>) -> u8 {
     print(&match what {
-        Explained::Invariant(invariant) => catalogue::explain(invariant),
+        Explained::Invariant(invariant) => catalogue::explain(invariant, stack),
         Explained::Situation(situation) => situations::explain(situation),
         Explained::Moment(topic) => moments::explain(topic),
     });

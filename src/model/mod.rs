@@ -37,6 +37,7 @@ mod sent;
 mod sights;
 pub mod signal;
 pub mod snapshot;
+pub mod stack;
 pub mod start;
 pub mod statistics;
 pub mod syscall;

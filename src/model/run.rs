@@ -17,6 +17,7 @@ use super::reproduction::{Replayed, Reproduction};
 use super::search::{SearchReport, Shown};
 use super::signal::Signal;
 use super::snapshot::SnapshotReport;
+use super::stack::StackReport;
 use super::verdict::{Profile, Severity, VerdictName};
 
 /// The version of the report's schema.
@@ -173,6 +174,9 @@ pub struct TargetReport {
     /// the load is then kept to that many.
     #[serde(default)]
     pub parallelism: Option<u16>,
+    /// What it is built with, which hints are for; absent where nothing told.
+    #[serde(default)]
+    pub stack: Option<StackReport>,
     /// The requests that were sent, as people name them.
     pub requests: Vec<RequestReport>,
 }

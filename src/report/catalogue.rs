@@ -2,17 +2,23 @@
 
 use crate::invariants::Invariant;
 use crate::model::plan::Situation;
+use crate::model::stack::Stack;
 use crate::model::verdict::Profile;
 
+use super::hints::hint;
 use super::moments::TOPICS;
 use super::text::hanging;
 
 const WIDTH: usize = 80;
 
-/// What an invariant means, why it matters, and how servers get it wrong and right.
-pub fn explain(invariant: &Invariant) -> String {
+/// What an invariant means, why it matters, and how servers get it wrong and right, in this stack
+/// where one is named.
+pub fn explain(invariant: &Invariant, stack: Option<Stack>) -> String {
     let mut text = format!("{}\n", invariant.id);
-    for (title, body) in parts(invariant) {
+    for (title, mut body) in parts(invariant) {
+        if title == "Fix" && stack.is_some() {
+            body = hint(invariant, stack);
+        }
         text.push_str(&format!("\n{title}\n"));
         for paragraph in body.lines() {
             text.push_str(&hanging("  ", paragraph, WIDTH));
@@ -171,7 +177,7 @@ mod tests {
 
     #[test]
     fn an_explanation_has_every_part() {
-        insta::assert_snapshot!(explain(&SAMPLE));
+        insta::assert_snapshot!(explain(&SAMPLE, None));
     }
 
     #[test]
@@ -181,7 +187,7 @@ mod tests {
 
     #[test]
     fn everything_in_the_catalogue_fits() {
-        let texts = CATALOGUE.iter().map(|invariant| explain(invariant));
+        let texts = CATALOGUE.iter().map(|invariant| explain(invariant, None));
         for text in texts.chain([list(CATALOGUE)]) {
             assert!(text.lines().all(|line| columns(line) <= WIDTH), "{text}");
         }

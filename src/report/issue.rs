@@ -11,6 +11,7 @@ use crate::model::run::{InvariantReport, RunReport};
 use crate::model::time::Nanos;
 
 use super::again;
+use super::hints;
 use super::numbers::signed_time;
 use super::phrases::{command, failed, figures};
 use super::replay::{about, rate};
@@ -37,7 +38,7 @@ pub fn render(report: &RunReport, histories: &[History]) -> String {
     let history = histories.iter().find(|it| Some(it.header().trial.number) == number(&best));
     let mut text = heading(first, &best);
     text.push_str(&facts((report, first), &best, history));
-    text.push_str(&what_happens(first, &best));
+    text.push_str(&what_happens((report, first), &best));
     text.push_str(&again(report, first, &best));
     text.push_str(&lines(&best, history));
     let others: Vec<String> = all[1..].iter().map(|it| format!("`{}`", clean(&it.id))).collect();
@@ -133,14 +134,15 @@ fn meaning(phase: Phase) -> &'static str {
     }
 }
 
-fn what_happens(invariant: &InvariantReport, best: &Best<'_>) -> String {
+fn what_happens((report, invariant): (&RunReport, &InvariantReport), best: &Best<'_>) -> String {
     let mut text = format!("\n{}\n", clean(&best.evidence.message));
     if let Some(drawn) = best.trial.and_then(|trial| drawn(trial, &best.evidence.events, WIDTH)) {
         text.push_str(&format!("\n{}", fenced("", &drawn)));
     }
     if let Some(invariant) = invariants::find(&invariant.id) {
         text.push_str(&format!("\nWhy it matters: {}\n\n", invariant.why));
-        text.push_str(&format!("Usual cause: {}\n", invariant.usual_cause));
+        text.push_str(&format!("Usual cause: {}\n\n", invariant.usual_cause));
+        text.push_str(&format!("What may mend it: {}\n", hints::of_target(report, invariant)));
     }
     text
 }

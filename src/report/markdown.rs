@@ -1,11 +1,13 @@
 //! The report as Markdown: for a job's summary, a comment or an issue.
 
+use crate::invariants;
 use crate::model::number::trial_name;
 use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, RunReport};
 use crate::model::snapshot::SnapshotReport;
 
 use super::again;
+use super::hints;
 use super::numbers::time;
 use super::phrases::{self, command, failed, figures, mark, others, sentence};
 use super::reproduced::{self, history, smallest};
@@ -86,6 +88,9 @@ fn failure(report: &RunReport, invariant: &InvariantReport) -> String {
     }
     let again = reproduced::again(report, invariant).map(code);
     let again = again.map_or_else(String::new, |again| format!("again: {again}  \n"));
+    if let Some(known) = invariants::find(id) {
+        text.push_str(&format!("\nFix: {}\n", escaped(&hints::of_target(report, known))));
+    }
     text.push_str(&format!("\n{again}`shutdown-check explain {id}`\n"));
     text
 }

@@ -15,6 +15,7 @@ pub mod badge;
 pub mod catalogue;
 pub mod diff;
 pub mod github;
+pub mod hints;
 pub mod html;
 pub mod issue;
 pub mod json;

@@ -359,7 +359,11 @@ fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
 }
 
-async fn ask(address: &ServerAddress, path: &str, answer: &mut Vec<u8>) -> std::io::Result<()> {
+pub(super) async fn ask(
+    address: &ServerAddress,
+    path: &str,
+    answer: &mut Vec<u8>,
+) -> std::io::Result<()> {
     let host = address.host();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     match address {

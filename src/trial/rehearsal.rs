@@ -13,9 +13,13 @@ use crate::model::address::ServerAddress;
 use crate::model::contract::{ExpectedBody, ExpectedResponse};
 use crate::model::event::{EventKind, Request, RequestEnd};
 use crate::model::signal::Signal;
+use crate::model::stack::Signs;
 use crate::model::target::RequestTemplate;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
+use crate::target::marks::signs;
+use crate::target::page::page;
+use crate::target::ready::Found;
 
 use super::crowd;
 use super::error::{Early, TrialError};
@@ -36,6 +40,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The same for pages whose existence is only guessed.
 const GUESS_LIMIT: Duration = Duration::from_secs(3);
 
+/// So long a page is waited for whose header fields tell what the target is built with.
+const SIGNS_LIMIT: Duration = Duration::from_secs(2);
+
 /// What the rehearsal found.
 #[derive(Debug)]
 pub struct Rehearsed {
@@ -43,6 +50,8 @@ pub struct Rehearsed {
     pub subject: Subject,
     /// Where it listened; absent where it has no listener.
     pub address: Option<ServerAddress>,
+    /// What tells what it is built with.
+    pub signs: Signs,
 }
 
 /// The target can't be rehearsed.
@@ -132,8 +141,9 @@ async fn run(
     if let Err(error) = looked {
         return Err(started.why(error).await);
     }
+    let signs = started.signs(&subject, &found).await;
     if subject.running.is_some() {
-        return Ok(Rehearsed { subject, address: found.address });
+        return Ok(Rehearsed { subject, address: found.address, signs });
     }
     // Not at the same time: what a start costs would look like a lack of parallelism, and a date
     // in a body would be the same.
@@ -145,7 +155,7 @@ async fn run(
         () = interrupt.wait() => return Err(TrialError::Interrupted.into()),
     };
     subject.contract.usual_exit = one.zip(other).map(|(one, other)| one.max(other));
-    Ok(Rehearsed { subject, address })
+    Ok(Rehearsed { subject, address, signs })
 }
 
 pub(super) fn seed() -> u64 {
@@ -437,6 +447,18 @@ async fn ask(
 }
 
 impl Started {
+    /// What tells what it is built with: its names, one of its answers, its files.
+    pub(super) async fn signs(&self, subject: &Subject, found: &Found) -> Signs {
+        let path = subject.target.ready_path.as_deref().unwrap_or("/");
+        let answer = match &found.address {
+            Some(address) => page(address, path, SIGNS_LIMIT).await,
+            None => None,
+        };
+        let headers = answer.map(|answer| answer.headers).unwrap_or_default();
+        let pid = found.owner.unwrap_or(self.launched.leader().pid);
+        signs(pid, &subject.target.command, headers)
+    }
+
     /// The better reason for a failed request, where the target has ended meanwhile.
     async fn why(&mut self, error: RehearsalError) -> RehearsalError {
         let leader = self.launched.leader().clone();

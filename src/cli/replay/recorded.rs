@@ -100,6 +100,7 @@ mod tests {
                 url: None,
                 discovered: false,
                 parallelism: None,
+                stack: None,
                 requests: Vec::new(),
             },
             search: None,

@@ -1,9 +1,10 @@
 //! What the page tells people to do: first of all, and in the stack that they use.
 
-use crate::invariants;
+use crate::invariants::{self, Invariant};
 use crate::model::run::RunReport;
 use crate::model::verdict::{Severity, VerdictName};
 
+use super::super::hints::{for_stack, of_target};
 use super::super::phrases::{failed, with};
 use super::super::reproduced::again;
 use super::super::text::clean;
@@ -34,12 +35,12 @@ pub(super) struct Advice {
 /// What to do first: about the gravest failure, or about what was not shown.
 pub(super) fn first(report: &RunReport) -> Option<First> {
     if let Some(violated) = failed(report).into_iter().next() {
-        let advice = invariants::find(&violated.id).map(|it| advice(it.fix)).unwrap_or_default();
+        let fix = invariants::find(&violated.id).map(|it| capital(&of_target(report, it)));
         return Some(First {
             id: clean(&violated.id),
             has_failure: true,
             what: None,
-            fix: advice.into_iter().next().map_or_else(String::new, |it| it.text),
+            fix: fix.unwrap_or_default(),
             again: again(report, violated).map(clean),
         });
     }
@@ -54,8 +55,15 @@ pub(super) fn first(report: &RunReport) -> Option<First> {
     })
 }
 
+/// The text of a fix, stack by stack, that of the target first.
+pub(super) fn advice_for(report: &RunReport, invariant: &Invariant) -> Vec<Advice> {
+    let own = report.target.stack.as_ref().and_then(|stack| for_stack(invariant, stack.name));
+    let own = own.map(|(stack, text)| Advice { stack: stack.title().into(), text: text.into() });
+    own.into_iter().chain(advice(invariant.fix)).collect()
+}
+
 /// The text of a fix, stack by stack: `In general: … . Go net/http: … . axum: … .`
-pub(super) fn advice(fix: &str) -> Vec<Advice> {
+fn advice(fix: &str) -> Vec<Advice> {
     let mut parts: Vec<Advice> = Vec::new();
     for sentence in sentences(fix) {
         let named = sentence.split_once(": ").filter(|(name, _)| {

@@ -9,7 +9,7 @@ use super::super::numbers::counted;
 use super::super::phrases::{failed, figures, mark, others, sent};
 use super::super::reproduced::{self, Best, best, history, smallest};
 use super::super::text::clean;
-use super::advice::{Advice, advice};
+use super::advice::{Advice, advice_for};
 use super::mood_of;
 use super::timeline::{self, Timeline};
 
@@ -74,7 +74,7 @@ fn failure(report: &RunReport, invariant: &InvariantReport, histories: &[History
             fails_when: i.fails_when,
             why: i.why,
             cause: i.usual_cause,
-            fix: advice(i.fix),
+            fix: advice_for(report, i),
             source: i.source,
         }),
         shown: match found {

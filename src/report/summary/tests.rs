@@ -23,6 +23,7 @@ pub(super) fn facts() -> RunFacts {
             url: None,
             discovered: false,
             parallelism: None,
+            stack: None,
             requests: Vec::new(),
         },
         plan: Plan { seed: 1, trials: Vec::new() },

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style as Ansi};
 
+use crate::invariants;
 use crate::model::number::trial_name;
 use crate::model::reproduction::Reproduction;
 use crate::model::run::{InvariantReport, TrialReport};
 use crate::model::verdict::Severity;
 
+use super::super::hints;
 use super::super::numbers::{counted, grouped};
 use super::super::phrases::{counts_of, failed, others, sent};
 use super::super::reproduced::{self, Best, best, history, smallest};
@@ -48,6 +50,9 @@ impl Page<'_> {
         let Some(best) = best(self.report, invariant) else { return text };
         text.push_str(&self.shown(invariant, &best));
         text.push_str(&self.messages(invariant, &best));
+        if let Some(known) = invariants::find(&invariant.id) {
+            text.push_str(&self.labelled("fix", &hints::of_target(self.report, known)));
+        }
         let explain = format!("shutdown-check explain {}", invariant.id);
         text.push_str(&self.labelled("explain", &explain));
         if let Some(history) = best.trial.and_then(|trial| trial.history.as_ref()) {
