@@ -10,6 +10,7 @@ use clap::{
 };
 
 use self::again::{AgainArgs, ReplayArgs};
+use self::init::InitArgs;
 use self::lines::{LinePatternArgs, SourceOfLinesArgs};
 pub use self::reports::{DiffArgs, DiffFormat, MergeArgs};
 pub use self::roles::{ForwardedArgs, GuardianArgs, KeeperArgs};
@@ -25,6 +26,7 @@ use crate::model::verdict::{Profile, Severity};
 use crate::report::{Format, Output};
 
 pub mod again;
+pub mod init;
 pub mod lines;
 pub mod reports;
 pub mod roles;
@@ -75,6 +77,8 @@ pub struct Cli {
 /// What can be done besides running.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Subcommands {
+    /// Start a target once, and write a commented shutdown-check.toml for it
+    Init(Box<InitArgs>),
     /// Print the plan and do nothing
     Plan(Box<PlanArgs>),
     /// Run again what failed: known failures, a run's report.json or folder, or one history

@@ -55,6 +55,29 @@ pub enum UsageError {
     Merge {
         /// Why not, and what to do next.
         reason: String,
+    /// `init` without a target.
+    #[error(
+        "init needs the command that starts your server\n  shutdown-check init ./bin --path \
+         '/report?ms=900'\n  shutdown-check init -- node server.js --port {{port}}"
+    )]
+    NothingToInit,
+    /// `init` would write over a file.
+    #[error(
+        "{} is there already\n  write over it (--force), write another (--output), or see what it would \
+         be (--dry-run)",
+        path.display()
+    )]
+    ConfigExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `init` can't write its file.
+    #[error("can't write {}: {reason}\n  name another one (--output), or - for standard output", path.display())]
+    UnwritableConfig {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: std::io::Error,
     },
     /// A slice of a plan that can't be done.
     #[error("can't divide the plan (--partition): {reason}")]

@@ -23,6 +23,7 @@ pub mod failure;
 mod foresight;
 mod format;
 pub mod guardian;
+pub mod init;
 pub mod interruption;
 pub mod judge;
 mod known;
@@ -87,6 +88,7 @@ pub fn play(words: Vec<OsString>) -> ! {
 fn command(cli: Cli) -> Result<ExitCode, Failure> {
     let code = match cli.command {
         None => run(&cli.run)?,
+        Some(Subcommands::Init(args)) => init::init(&args, &interrupt()?)?,
         Some(Subcommands::Plan(args)) => plan(&args)?,
         Some(Subcommands::Replay(args)) => replay::replay(&args)?,
         Some(Subcommands::Judge(args)) => judge::judge(&args)?,

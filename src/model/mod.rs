@@ -14,6 +14,7 @@ pub mod event;
 pub mod graceful_signal;
 pub mod header;
 pub mod history;
+pub mod job_guess;
 mod lateness;
 pub mod ledger;
 pub mod line;

@@ -20,4 +20,5 @@ mod situation;
 mod sources;
 mod started;
 pub mod subject;
+pub mod survey;
 mod writing;
