@@ -55,6 +55,7 @@ pub enum UsageError {
     Merge {
         /// Why not, and what to do next.
         reason: String,
+    },
     /// `init` without a target.
     #[error(
         "init needs the command that starts your server\n  shutdown-check init ./bin --path \

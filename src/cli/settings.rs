@@ -307,13 +307,7 @@ impl Layers<'_> {
         let found = address::resolve(&self)?;
         let parallel = first(line.amount.parallel, env.amount.parallel, number(file.parallel));
         check_sharing(&found.address, parallel)?;
-        let deadline =
-            first(l.deadline, e.deadline, file.deadline).unwrap_or(Duration::from_secs(30));
-        let lame_duck = positive(first(l.lame_duck, e.lame_duck, file.lame_duck));
-        if let Some(lame_duck) = lame_duck.filter(|lame_duck| *lame_duck >= deadline) {
-            let [lame_duck, deadline] = [lame_duck, deadline].map(humantime::format_duration);
-            return Err(UsageError::LameDuck { lame_duck, deadline });
-        }
+        let (deadline, lame_duck) = self.deadline()?;
         let (default, situations) = (PlanOptions::new(0), self.situations());
         let writes = writes::resolve(&self)?;
         let signal_to = first(line.signal.signal_to, env.signal.signal_to, file.signal_to);

@@ -14,6 +14,8 @@ use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
 use crate::target::tree::Family;
 
+use super::started::Started;
+
 /// How often `/proc` and the kernel are asked: often enough for starts of a few milliseconds, and
 /// seldom enough not to slow them down.
 const TICK: Duration = Duration::from_micros(200);
@@ -83,4 +85,13 @@ fn look(
         std::thread::sleep(TICK);
     }
     (handler, listening)
+}
+
+impl Started {
+    /// Begins to watch the landmarks of its start.
+    pub(super) fn landmarks(&mut self, signal: Signal, recorder: &Recorder) -> Landmarks {
+        let (port, socket) = self.place();
+        let port = Some(port).filter(|port| *port != 0 && socket.is_none());
+        Landmarks::watch(self.launched.family().clone(), port, signal, recorder)
+    }
 }

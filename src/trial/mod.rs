@@ -16,6 +16,7 @@ mod near_scene;
 mod outward;
 pub mod rehearsal;
 pub mod signaller;
+mod signs;
 mod situation;
 mod sources;
 mod started;

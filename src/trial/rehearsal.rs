@@ -17,15 +17,11 @@ use crate::model::stack::Signs;
 use crate::model::target::RequestTemplate;
 use crate::model::time::Nanos;
 use crate::observe::recorder::Recorder;
-use crate::target::marks::signs;
-use crate::target::page::page;
-use crate::target::ready::Found;
 
 use super::crowd;
 use super::error::{Early, TrialError};
 use super::interrupt::Interrupt;
 use super::isolation::runs_beside_itself;
-use super::landmarks::Landmarks;
 use super::lives;
 use super::outward::Outward;
 use super::started::{Started, start};
@@ -39,9 +35,6 @@ const LONG_MS: u64 = 900;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The same for pages whose existence is only guessed.
 const GUESS_LIMIT: Duration = Duration::from_secs(3);
-
-/// So long a page is waited for whose header fields tell what the target is built with.
-const SIGNS_LIMIT: Duration = Duration::from_secs(2);
 
 /// What the rehearsal found.
 #[derive(Debug)]
@@ -447,18 +440,6 @@ async fn ask(
 }
 
 impl Started {
-    /// What tells what it is built with: its names, one of its answers, its files.
-    pub(super) async fn signs(&self, subject: &Subject, found: &Found) -> Signs {
-        let path = subject.target.ready_path.as_deref().unwrap_or("/");
-        let answer = match &found.address {
-            Some(address) => page(address, path, SIGNS_LIMIT).await,
-            None => None,
-        };
-        let headers = answer.map(|answer| answer.headers).unwrap_or_default();
-        let pid = found.owner.unwrap_or(self.launched.leader().pid);
-        signs(pid, &subject.target.command, headers)
-    }
-
     /// The better reason for a failed request, where the target has ended meanwhile.
     async fn why(&mut self, error: RehearsalError) -> RehearsalError {
         let leader = self.launched.leader().clone();
@@ -468,12 +449,5 @@ impl Started {
             true => self.ended(Early::BeforeSignal).await.into(),
             false => error,
         }
-    }
-
-    /// Begins to watch the landmarks of its start.
-    fn landmarks(&mut self, signal: Signal, recorder: &Recorder) -> Landmarks {
-        let (port, socket) = self.place();
-        let port = Some(port).filter(|port| *port != 0 && socket.is_none());
-        Landmarks::watch(self.launched.family().clone(), port, signal, recorder)
     }
 }
