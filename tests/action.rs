@@ -127,7 +127,10 @@ fn a_violation_fails_the_step_and_is_told_everywhere() {
         assert!(path.is_absolute() && path.metadata().unwrap().len() > 100, "{format}: {path:?}");
     }
     let stdout = String::from_utf8_lossy(&ended.stdout);
-    assert!(stdout.contains("::error title=shutdown-check%3A in-flight-requests-complete::"), "{stdout}");
+    assert!(
+        stdout.contains("::error title=shutdown-check%3A in-flight-requests-complete::"),
+        "{stdout}"
+    );
     let summary = fs::read_to_string(runner.user.path("summary.md")).unwrap();
     assert!(summary.contains("in-flight-requests-complete"), "{summary}");
 }

@@ -517,6 +517,44 @@ fn every_format_of_a_failure() {
     }
 }
 
+/// The attributes that the schema of Jenkins' xunit plugin (junit-10.xsd) knows, by element.
+const JUNIT: [(&str, &[&str]); 8] = [
+    ("testsuites", &["name", "time", "tests", "failures", "errors"]),
+    (
+        "testsuite",
+        &["name", "tests", "failures", "errors", "time", "skipped", "timestamp", "hostname", "id"],
+    ),
+    ("testcase", &["name", "time", "classname", "group"]),
+    ("property", &["name", "value"]),
+    ("failure", &["type", "message"]),
+    ("error", &["type", "message"]),
+    ("skipped", &["type", "message"]),
+    ("properties", &[]),
+];
+
+#[test]
+fn junit_has_only_what_its_schema_knows() {
+    let report = failure();
+    let text = Format::Junit.render(&report, &PLAIN, &[]);
+    let tag = regex::Regex::new(r#"<([a-z-]+)((?: [a-z-]+="[^"]*")*)/?>"#).unwrap();
+    let attribute = regex::Regex::new(r#" ([a-z-]+)="([^"]*)""#).unwrap();
+    let mut seen = 0;
+    for element in tag.captures_iter(&text) {
+        let name = &element[1];
+        let Some((_, known)) = JUNIT.iter().find(|(known, _)| *known == name) else {
+            assert!(["system-out", "system-err"].contains(&name), "<{name}>");
+            continue;
+        };
+        for pair in attribute.captures_iter(&element[2]) {
+            assert!(known.contains(&&pair[1]), "<{name}> has {}", &pair[1]);
+            let decimals = pair[2].split_once('.').map_or(0, |(_, decimals)| decimals.len());
+            assert!(&pair[1] != "time" || decimals <= 3, "<{name}>: {}", &pair[2]);
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{text}");
+}
+
 /// The schema is OASIS's own (sarif-schema-2.1.0).
 #[test]
 fn sarif_is_valid_by_its_published_schema() {
