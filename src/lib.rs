@@ -19,6 +19,7 @@
 //! ```no_run
 //! # let checked = shutdown_check::Check::new("x").run().unwrap();
 //! # mod insta { macro_rules! assert_snapshot { ($name:expr, $text:expr) => { let _ = ($name, $text); } } pub(crate) use assert_snapshot; }
+//! checked.assert_satisfied();
 //! let accepted = std::fs::read_to_string("tests/snapshots/shutdown__server.snap");
 //! insta::assert_snapshot!("server", checked.snapshot(&accepted.unwrap_or_default()));
 //! ```

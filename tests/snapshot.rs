@@ -200,6 +200,7 @@ fn programs_read_what_differs() {
     let report: Value = serde_json::from_str(&first.stdout).unwrap();
     assert_eq!(report["snapshot"]["file"], FILE);
     assert!(["written", "not-written"].contains(&report["snapshot"]["state"].as_str().unwrap()));
+    let is_written = report["snapshot"]["state"] == "written";
     let exits = ["--expect-exit", "0,5"];
     let ended = user.run(&words(
         &["--snapshot", FILE],
@@ -207,7 +208,9 @@ fn programs_read_what_differs() {
         &[BIN, "fixture", "exits-nonzero"],
     ));
     let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    if report["snapshot"]["state"] == "differs" {
+    // On a machine that is too busy, nothing may have been shown.
+    if is_written && report["verdict"] == "satisfied" {
+        assert_eq!(report["snapshot"]["state"], "differs", "{report}");
         let differences = report["snapshot"]["differences"].as_array().unwrap();
         assert!(differences.iter().any(|it| it["what"] == "exit-status"), "{report}");
         assert_eq!((&report["verdict"], &report["exit_code"]), (&"satisfied".into(), &1.into()));

@@ -94,8 +94,12 @@ impl Checked {
     ///
     /// `accepted` is what was accepted before, or nothing; it may be insta's own `.snap` file. Where
     /// the run can't be told from it, it comes back as it is: some of what a run shows is chance, and
-    /// no two runs exercise the same. What clearly differs is changed in it, and nothing else.
+    /// no two runs exercise the same. What clearly differs is changed in it, and nothing else. A run
+    /// that is inconclusive has no snapshot: it says so, and equals nothing that was accepted.
     pub fn snapshot(&self, accepted: &str) -> String {
+        if self.report.verdict == VerdictName::Inconclusive {
+            return format!("inconclusive: accept nothing of this run\n\n{}", self.text());
+        }
         let seen = Seen::of(&self.report);
         let body = content(accepted);
         let Ok(known) = parse(body) else { return render(&seen.snapshot()) };

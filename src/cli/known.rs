@@ -6,6 +6,7 @@ use crate::model::reproduction::{Rate, Replayed};
 use crate::report::summary::{Said, SeverityTable, TrialSummary, beside};
 
 use super::progress::Extent;
+use super::reproduce::bench::excuse;
 use super::schedule::Schedule;
 use super::schedule::known::{first_number, place_of};
 
@@ -75,9 +76,11 @@ impl Known {
                 it.report().missed.clone().or_else(nothing)
             })
         };
-        let less = || self.less.clone();
+        let excuse = excuse(&own, &self.invariant);
+        let has_less = self.less.is_some() || excuse.is_some();
+        let less = || self.less.clone().or(excuse);
         let why = || lacking().or_else(untried).or_else(less).or_else(of_run);
         let known = (&*self.invariant, &self.trial, self.recorded);
-        Replayed::of(known, now, self.less.is_some(), why)
+        Replayed::of(known, now, has_less, why)
     }
 }

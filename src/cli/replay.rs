@@ -232,12 +232,14 @@ impl Case {
         }
         let now = bench.rate(&self.trial, &self.invariant, 0);
         let less = bench.has_less_of(&self.trial).filter(|_| self.is_exact);
-        let has_less = less.is_some();
+        // It was violated again, and nobody can say by whose fault: that is not fixed.
+        let excuse = bench.excuse(&self.trial, &self.invariant);
+        let has_less = less.is_some() || excuse.is_some();
         let why = || {
             let is_known = invariants::find(&self.invariant).is_some();
             let unknown = (!is_known).then(|| "no invariant has this name".to_owned());
             let missed = || bench.missed(&self.trial, &self.invariant);
-            unknown.or(less).or(reason).or_else(missed)
+            unknown.or(less).or(reason).or(excuse).or_else(missed)
         };
         Replayed::of((&self.invariant, &self.trial, self.recorded), now, has_less, why)
     }

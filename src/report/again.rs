@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::model::contract::JobPatterns;
 use crate::model::plan::Situation;
 use crate::model::run::RunReport;
-use crate::model::secrets::REDACTED;
+use crate::model::secrets::{REDACTED, hidden_words};
 
 use super::phrases::quoted;
 
@@ -130,7 +130,7 @@ pub fn history(report: &RunReport, path: &str, has: &dyn Fn(&str) -> bool) -> St
         }
         if is_unkept("target") {
             unkept.words.push("--".to_owned());
-            unkept.words.extend(report.target.command.iter().cloned());
+            unkept.words.extend(hidden_words(&report.target.command));
         }
     }
     words.extend(unkept.words.iter().map(|word| word.replace(REDACTED, PLACEHOLDER)));
@@ -138,7 +138,9 @@ pub fn history(report: &RunReport, path: &str, has: &dyn Fn(&str) -> bool) -> St
 }
 
 fn with_target(first: &[String], options: &[String], report: &RunReport) -> String {
-    let command = report.target.command.iter().map(|word| word.replace(REDACTED, PLACEHOLDER));
+    // Once they are quoted, nobody finds the secrets in them.
+    let command = hidden_words(&report.target.command);
+    let command = command.iter().map(|word| word.replace(REDACTED, PLACEHOLDER));
     let target: Vec<String> = ["--".to_owned()].into_iter().chain(command).collect();
     typed(&[first, options, &target].concat())
 }

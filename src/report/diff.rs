@@ -11,6 +11,7 @@ use crate::model::diff::{
     CHANCE, CellDiff, Change, DIFF_VERSION, DiffOutcome, DiffReport, ExitDiff, InvariantDiff,
     Often, Side, TimeDiff,
 };
+use crate::model::number::FIRST_KNOWN;
 use crate::model::plan::Situation;
 use crate::model::run::{InvariantReport, RunReport, Tool, TrialReport};
 use crate::model::signal::Signal;
@@ -72,7 +73,9 @@ fn side((name, report): (&str, &RunReport)) -> Side {
 
 /// The trials that say something of the invariants.
 fn counted(report: &RunReport) -> impl Iterator<Item = &TrialReport> {
-    report.trials.iter().filter(|it| !it.control && !it.aside && it.missed.is_none())
+    // Known failures were tried because they fail.
+    let counts = |it: &&TrialReport| !it.control && it.number < FIRST_KNOWN;
+    report.trials.iter().filter(counts).filter(|it| !it.aside && it.missed.is_none())
 }
 
 fn kinds<'r>(before: &'r RunReport, after: &'r RunReport) -> Kinds<'r> {

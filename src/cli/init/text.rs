@@ -326,8 +326,11 @@ impl Known<'_> {
     }
 }
 
-/// A variable as it is written; a secret's value is to be filled in elsewhere.
+/// A variable as it is written. Any may hold a secret, whatever its name: only what can be none, a
+/// number or a plain word of a few letters, is written, and the others are to be filled in elsewhere.
 fn variable(name: &str, value: &str) -> String {
-    let value = if is_secret(name) { "" } else { value };
+    let is_plain = |text: &str| text.len() <= 12 && text.chars().all(|it| it.is_ascii_lowercase());
+    let is_harmless = value.parse::<f64>().is_ok() || is_plain(value) || value == "{port}";
+    let value = if is_harmless && !is_secret(name) { value } else { "" };
     format!("{} = {}", quoted(name), quoted(value))
 }

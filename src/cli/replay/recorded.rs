@@ -1,15 +1,20 @@
 //! How often a failure came before, as far as a report tells. Its own trial says nothing of that: it was
 //! chosen because it failed.
 
+use crate::model::number::FIRST_KNOWN;
 use crate::model::plan::Trial;
 use crate::model::reproduction::Rate;
 use crate::model::run::RunReport;
 use crate::model::signal::Signal;
 
 /// The rate at which a trial of the report violates an invariant: as it was measured when the trial was
-/// run again; else that of the others of its kind. Where none of them failed, no rate is known.
+/// run again, whatever came of it; else that of the others of its kind. Where none of them failed, no
+/// rate is known.
 pub(super) fn rate_of(report: &RunReport, invariant: &str, trial: &Trial) -> Rate {
-    let measured = measured(report, invariant, trial);
+    let (itself, measured) = measured(report, invariant, trial);
+    if let Some(rate) = itself.into_iter().find(|rate| rate.runs > 0) {
+        return rate;
+    }
     let known = known(report, invariant, trial);
     let rates = measured.into_iter().chain(known).chain([others(report, invariant, trial)]);
     let rates: Vec<Rate> = rates.collect();
@@ -24,8 +29,8 @@ fn kind(trial: &Trial) -> (&'static str, String, Option<Signal>) {
     (trial.situation.name(), trial.moment(), signal)
 }
 
-/// Of runs that were made to measure it; the nearest first.
-fn measured(report: &RunReport, invariant: &str, trial: &Trial) -> Vec<Rate> {
+/// Of runs that were made to measure it: of this trial itself, and of others of its kind.
+fn measured(report: &RunReport, invariant: &str, trial: &Trial) -> (Vec<Rate>, Vec<Rate>) {
     let planned = |number: u32| report.plan.trials.iter().find(|it| it.number == number);
     let same_kind = |it: &Trial| kind(it) == kind(trial);
     let found: Vec<_> =
@@ -41,7 +46,7 @@ fn measured(report: &RunReport, invariant: &str, trial: &Trial) -> Vec<Rate> {
         let first = planned(it.found_in).is_some_and(same_kind).then_some(it.first);
         shrunk.into_iter().chain(first)
     });
-    itself.chain(alike).collect()
+    (itself.collect(), alike.collect())
 }
 
 /// Of a failure of this kind that was known before the run.
@@ -52,10 +57,11 @@ fn known(report: &RunReport, invariant: &str, trial: &Trial) -> Option<Rate> {
     report.replayed.iter().find(is_it).map(|it| it.recorded)
 }
 
-/// Of the run's other trials of this kind.
+/// Of the run's other trials of this kind; not of known failures, which are tried because they fail.
 fn others(report: &RunReport, invariant: &str, trial: &Trial) -> Rate {
     let planned = report.plan.trials.iter().filter(|it| kind(it) == kind(trial));
-    let others = planned.filter(|it| it.number != trial.number && !it.aside && !it.is_control());
+    let is_other = |it: &&Trial| it.number != trial.number && it.number < FIRST_KNOWN;
+    let others = planned.filter(|it| is_other(it) && !it.aside && !it.is_control());
     others
         .filter_map(|it| report.trials.iter().find(|report| report.number == it.number))
         .filter(|report| report.missed.is_none())

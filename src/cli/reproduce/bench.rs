@@ -100,6 +100,13 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Whether a run of a trial has violated an invariant and was excused, so that the rate of the
+    /// others says less than it seems to; and by what.
+    pub(in crate::cli) fn excuse(&self, trial: &Trial, invariant: &str) -> Option<String> {
+        let state = lock(&self.state);
+        excuse(runs_of(&state, trial).unwrap_or_default(), invariant)
+    }
+
     /// A run of a trial that has violated an invariant, and how.
     pub(in crate::cli) fn failing(
         &self,
@@ -299,4 +306,10 @@ fn runs_of<'s>(state: &'s State, trial: &Trial) -> Option<&'s [TrialSummary]> {
 /// Numbers mean nothing.
 fn is_same(one: &Trial, other: &Trial) -> bool {
     Trial { number: 0, ..one.clone() } == Trial { number: 0, ..other.clone() }
+}
+/// Why a violation among these counts for nothing, where there is one.
+pub(in crate::cli) fn excuse(runs: &[TrialSummary], invariant: &str) -> Option<String> {
+    let excused = runs.iter().find(|run| run.is_excused_of(invariant))?;
+    let why = excused.why_nothing(invariant).unwrap_or("a trial without a signal loses as much");
+    Some(why.to_owned())
 }

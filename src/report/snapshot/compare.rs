@@ -7,7 +7,7 @@ use crate::model::snapshot::{Difference, Fate, Held, Share, Snapshot, Span};
 use crate::model::verdict::{Severity, VerdictName};
 use crate::report::numbers::{counted, time};
 
-use super::seen::{ALL_OF, Invariant, Requests, Seen, at, span};
+use super::seen::{ALL_OF, Invariant, Part, Requests, Seen, at, span};
 
 /// A median is outside a span if it is beyond its edge by this factor.
 const MARGIN: f64 = 1.5;
@@ -48,9 +48,7 @@ pub fn updated(snapshot: &Snapshot, seen: &Seen) -> Snapshot {
     let new = seen.snapshot();
     let mut updated = Snapshot { profile: new.profile, signals: new.signals, ..snapshot.clone() };
     updated.situations.extend(&seen.situations);
-    if !new.exits.is_subset(&snapshot.exits) {
-        updated.exits = new.exits;
-    }
+    updated.exits.extend(new.exits);
     // What a violation does is a setting, whatever was exercised.
     for (id, (level, _)) in &mut updated.invariants {
         *level = seen.invariants.get(id).map_or(*level, |invariant| invariant.level);
@@ -123,15 +121,15 @@ impl Comparison {
             if fate_differs(*was, requests) {
                 let (situation, holder) = (key.0.name(), &key.1);
                 let because = format!(
-                    "{} {} of {} lost, {} turned away",
+                    "{} some lost in {} of {}, turned away in {}",
                     match &**holder {
                         "in-process" => "of requests in process,",
                         "unread" => "of requests unread on accepted connections,",
                         _ => "of requests in the accept queue,",
                     },
-                    requests.lost,
-                    requests.all,
-                    requests.turned_away
+                    requests.lost.some,
+                    counted(requests.trials, "trial", "trials"),
+                    requests.turned_away.some
                 );
                 let what = format!("{situation}.{holder}");
                 self.differs(&what, Some(was), requests.fate().to_string(), because);
@@ -214,10 +212,10 @@ fn because(invariant: &Invariant) -> String {
 }
 
 fn fate_differs(was: Fate, now: &Requests) -> bool {
-    let differs = |was: Share, part: u64| match was {
-        Share::None => part > 0,
+    let differs = |was: Share, part: Part| match was {
+        Share::None => part.some > 0,
         Share::Some => false,
-        Share::All => part == 0 && now.all >= ALL_OF,
+        Share::All => part.some == 0 && now.trials >= ALL_OF,
     };
     differs(was.lost, now.lost) || differs(was.turned_away, now.turned_away)
 }

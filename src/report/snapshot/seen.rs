@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::model::number::FIRST_KNOWN;
 use crate::model::plan::Situation;
 use crate::model::run::{RunReport, TrialReport};
 use crate::model::snapshot::{Fate, Held, Share, Snapshot, Span};
@@ -43,11 +44,26 @@ pub(super) struct Invariant {
     pub(super) violated: u64,
 }
 
+/// What became of the requests that somebody held, in trials: what a trial loses, it may lose at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Requests {
+    pub(super) trials: u64,
+    pub(super) lost: Part,
+    pub(super) turned_away: Part,
+}
+
+/// In how many trials that befell some of them, and all.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Part {
+    pub(super) some: u64,
     pub(super) all: u64,
-    pub(super) lost: u64,
-    pub(super) turned_away: u64,
+}
+
+impl Part {
+    fn note(&mut self, part: u64, of: u64) {
+        self.some += u64::from(part > 0);
+        self.all += u64::from(part == of);
+    }
 }
 
 impl Seen {
@@ -65,10 +81,20 @@ impl Seen {
             seen.invariants.insert(invariant.id.clone(), shown);
         }
         let counts = |trial: &&TrialReport| {
-            !trial.control && !trial.aside && trial.missed.is_none() && !trial.signals.is_empty()
+            let is_of_plan = trial.number < FIRST_KNOWN && !trial.aside && trial.missed.is_none();
+            is_of_plan && !trial.control && !trial.signals.is_empty()
         };
         for trial in report.trials.iter().filter(counts) {
             seen.add(trial);
+        }
+        // What is lost without a signal as well is not the shutdown's doing.
+        for control in report.trials.iter().filter(|it| it.control && it.missed.is_none()) {
+            for (holder, outcomes) in &control.outcomes {
+                let Some(holder) = holder_of(holder) else { continue };
+                if outcomes.keys().any(|it| LOST.contains(&&**it) || TURNED_AWAY.contains(&&**it)) {
+                    seen.requests.remove(&(control.situation, holder.to_owned()));
+                }
+            }
         }
         seen.times.values_mut().for_each(|times| times.sort_by(f64::total_cmp));
         seen.times.retain(|_, times| times.len() >= TIMES_MIN);
@@ -78,16 +104,23 @@ impl Seen {
     fn add(&mut self, trial: &TrialReport) {
         let situation = trial.situation;
         self.situations.insert(situation);
+        let mut of_trial: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
         for (holder, outcomes) in &trial.outcomes {
             let holder = holder_of(holder).filter(|holder| brings_about(situation, holder));
             let Some(holder) = holder else { continue };
-            let requests = self.requests.entry((situation, holder.to_owned())).or_default();
+            let [all, lost, turned_away] = of_trial.entry(holder).or_default();
             for (outcome, times) in outcomes {
-                requests.all += times;
                 let among = |names: &[&str]| if names.contains(&&**outcome) { *times } else { 0 };
-                requests.lost += among(&LOST);
-                requests.turned_away += among(&TURNED_AWAY);
+                *all += times;
+                *lost += among(&LOST);
+                *turned_away += among(&TURNED_AWAY);
             }
+        }
+        for (holder, [all, lost, turned_away]) in of_trial.into_iter().filter(|(_, it)| it[0] > 0) {
+            let requests = self.requests.entry((situation, holder.to_owned())).or_default();
+            requests.trials += 1;
+            requests.lost.note(lost, all);
+            requests.turned_away.note(turned_away, all);
         }
         // How a start ends, or who was signalled again, depends on the moment.
         if situation == Situation::Startup || situation.repeats_signal() {
@@ -147,9 +180,9 @@ impl Invariant {
 
 impl Requests {
     pub(super) fn fate(&self) -> Fate {
-        let share = |part: u64| match part {
-            0 => Share::None,
-            part if part == self.all && part >= ALL_OF => Share::All,
+        let share = |part: Part| match part {
+            Part { some: 0, .. } => Share::None,
+            Part { all, .. } if all == self.trials && all >= ALL_OF => Share::All,
             _ => Share::Some,
         };
         Fate { lost: share(self.lost), turned_away: share(self.turned_away) }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::seen::{Invariant, Requests};
+use super::seen::{Invariant, Part, Requests};
 use super::*;
 use crate::model::plan::Situation;
 use crate::model::snapshot::{Fate, Share, Span};
@@ -29,9 +29,12 @@ fn times(times: &[f64]) -> Seen {
     Seen { times: BTreeMap::from([("drain".into(), times.to_vec())]), ..Seen::default() }
 }
 
-fn requests(all: u64, lost: u64, turned_away: u64) -> Seen {
+/// Of so many trials, those in which all requests were lost, or turned away.
+fn requests(trials: u64, lost: u64, turned_away: u64) -> Seen {
+    let part = |trials| Part { some: trials, all: trials };
+    let (lost, turned_away) = (part(lost), part(turned_away));
     let key = (Situation::SlowHandler, "in-process".to_owned());
-    let requests = Requests { all, lost, turned_away };
+    let requests = Requests { trials, lost, turned_away };
     Seen { requests: BTreeMap::from([(key, requests)]), ..Seen::default() }
 }
 
@@ -52,7 +55,7 @@ fn told(first: &Seen, second: &Seen) -> Vec<String> {
 #[test]
 fn a_regression_is_named_in_words() {
     insta::assert_snapshot!(told(&satisfied(9), &violated(30, 2)).join("\n"), @"in-flight-requests-complete: satisfied → violated (in 2 of 30 trials, which fails the run anyway)");
-    insta::assert_snapshot!(told(&requests(40, 0, 0), &requests(40, 1, 0)).join("\n"), @"slow-handler.in-process: completed → some lost (of requests in process, 1 of 40 lost, 0 turned away)");
+    insta::assert_snapshot!(told(&requests(40, 0, 0), &requests(40, 1, 0)).join("\n"), @"slow-handler.in-process: completed → some lost (of requests in process, some lost in 1 of 40 trials, turned away in 0)");
     let [quick, slow] = [&[0.2; 9], &[3.2; 9]].map(|it| times(it));
     insta::assert_snapshot!(told(&quick, &slow).join("\n"), @"drain: under 1 s → 2 to 5 s (the median of 9 trials is 3.20 s)");
 }

@@ -54,6 +54,11 @@ impl TrialSummary {
         self.losses.get(&Phase::ReusedLate).is_some_and(|late| late.requests > 0)
     }
 
+    /// Whether it violates an invariant, and could be excused: by chance, or by what a control does.
+    pub fn is_excused_of(&self, invariant: &str) -> bool {
+        self.shown.iter().any(|shown| shown.invariant == invariant && shown.excused)
+    }
+
     /// Why it shows nothing of an invariant, where it says so.
     pub fn why_nothing(&self, invariant: &str) -> Option<&str> {
         self.shown.iter().find(|shown| shown.invariant == invariant)?.reason.as_deref()
