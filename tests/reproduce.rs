@@ -190,7 +190,16 @@ fn what_can_not_be_shown_is_neither_fixed_nor_failing() {
 fn what_failed_once_is_not_called_fixed() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let words = ["--trials", "1", "--situation", "slow-handler", "--shrink-budget", "0s"];
+    let words = [
+        "--trials",
+        "1",
+        "--connections",
+        "3",
+        "--situation",
+        "slow-handler",
+        "--shrink-budget",
+        "0s",
+    ];
     let (code, said) = tool(here, &[&words[..], &["--seed", "7"]].concat(), "drops-in-flight");
     assert_eq!(code, 1, "{said}");
     let words = ["replay", "reports/7/trial-0001.jsonl", "--trials", "4"];
@@ -237,7 +246,8 @@ fn a_file_of_known_failures_that_is_wrong_is_refused_with_its_line() {
 #[test]
 fn a_failure_is_a_text_for_an_issue_tracker() {
     let folder = tempfile::tempdir().unwrap();
-    let words = ["--trials", "1", "--situation", "slow-handler", "--format", "issue"];
+    let words =
+        ["--trials", "1", "--connections", "3", "--situation", "slow-handler", "--format", "issue"];
     let own = ["--path", "/sleep?ms=300", "--env", "TOKEN=abcdefgh", "--shrink-budget", "0s"];
     let (code, text) = tool(folder.path(), &[&words[..], &own].concat(), "drops-in-flight");
     assert_eq!(code, 1, "{text}");
@@ -263,7 +273,18 @@ fn a_failure_is_a_text_for_an_issue_tracker() {
 fn each_failure_has_its_command() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let words = ["--trials", "1", "--situation", "slow-handler", "--seed", "7", "--format", "json"];
+    let words = [
+        "--trials",
+        "1",
+        "--connections",
+        "3",
+        "--situation",
+        "slow-handler",
+        "--seed",
+        "7",
+        "--format",
+        "json",
+    ];
     let own = ["--shrink-budget", "0s", "--path", "/sleep?ms=300"];
     let (code, report) = tool(here, &[&words[..], &own].concat(), "drops-in-flight");
     assert_eq!(code, 1, "{report}");

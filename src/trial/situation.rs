@@ -23,6 +23,10 @@ const LIMIT: Duration = Duration::from_secs(3);
 const HELD_LIMIT: Duration = Duration::from_secs(1);
 /// Where some of a kind are there, the others get this long to follow.
 const FOLLOW: Duration = Duration::from_millis(300);
+/// Of a crowd, so great a part at least is in process, or it was none.
+const CROWD_PART: usize = 4;
+const CROWD_IS_GONE: &str = "most of the crowd were answered before the last had come: this \
+                             machine is too busy for so many (--connections)";
 /// How often the kernel is asked meanwhile.
 const TICK: Duration = Duration::from_micros(500);
 /// Clients of the load in which a request in process is looked for.
@@ -157,7 +161,11 @@ impl Stagehand<'_> {
             let mut kinds = wrong.iter().map(|actor| actor.pose());
             let missing = kinds.find(|pose| right.iter().all(|actor| actor.pose() != *pose));
             match missing {
-                None if wrong.is_empty() || is_answered(actors) => return Ok(()),
+                None if wrong.is_empty() => return Ok(()),
+                None if is_answered(actors) && right.len() * CROWD_PART < actors.len() => {
+                    return Err(CROWD_IS_GONE.into());
+                }
+                None if is_answered(actors) => return Ok(()),
                 None => {
                     let since = *enough.get_or_insert_with(Instant::now);
                     if since.elapsed() > FOLLOW + place_in_crowd(actors.len() as u16) * 2 {
