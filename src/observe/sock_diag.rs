@@ -47,9 +47,17 @@ pub(super) fn listeners_request(sequence: u32, family: u8) -> [u8; 72] {
     query(sequence, NLM_F_REQUEST | NLM_F_DUMP, family, 1 << TCP_LISTEN)
 }
 
+/// A query for every socket with this local port that is not only waiting for its end.
+pub(super) fn on_port_request(sequence: u32, family: u8, port: u16) -> [u8; 72] {
+    let mut query = query(sequence, NLM_F_REQUEST | NLM_F_DUMP, family, !(1 << TCP_TIME_WAIT));
+    query[24..26].copy_from_slice(&port.to_be_bytes());
+    query
+}
+
 const NLM_F_REQUEST: u16 = 0x001;
 const NLM_F_DUMP: u16 = 0x300;
 const TCP_LISTEN: u8 = 10;
+const TCP_TIME_WAIT: u8 = 6;
 
 /// `struct nlmsghdr` (16 bytes) and `struct inet_diag_req_v2`, of which `struct
 /// inet_diag_sockid` begins at 24: ports, addresses, interface, cookie.
@@ -124,6 +132,11 @@ impl Message<'_> {
         let is_listener = self.kind == BY_FAMILY && self.payload.get(1) == Some(&TCP_LISTEN);
         let (queued, inode) = (u32_at(self.payload, 56)?, u32_at(self.payload, 68)?);
         is_listener.then_some(ListenerSeen { queued, inode })
+    }
+
+    /// Whether some process has the socket open: those that only the kernel knows have no inode.
+    pub(super) fn is_held(&self) -> bool {
+        self.kind == BY_FAMILY && u32_at(self.payload, 68).is_some_and(|inode| inode != 0)
     }
 
     pub(super) fn listening(&self) -> Option<Listening> {

@@ -66,7 +66,9 @@ mod linux {
     };
     use nix::sys::time::TimeVal;
 
-    use super::super::sock_diag::{Message, answers, listener_request, listeners_request, request};
+    use super::super::sock_diag::{
+        Message, answers, listener_request, listeners_request, on_port_request, request,
+    };
     use super::{Asked, ListenerSeen, Listening, SocketAddr, SocketSeen};
 
     /// As many queries as fit a send buffer and whose answers fit a receive buffer.
@@ -190,17 +192,38 @@ mod linux {
         /// Where netlink fails.
         pub fn listening(&mut self) -> io::Result<Vec<Listening>> {
             let mut found = Vec::new();
-            for family in [libc::AF_INET, libc::AF_INET6] {
-                self.sequence = self.sequence.wrapping_add(1);
-                let query = listeners_request(self.sequence, family as u8);
-                send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
-                while !self.collect_listeners(&mut found)? {}
-            }
+            self.dump(listeners_request, |answer| found.extend(answer.listening()))?;
             Ok(found)
         }
 
+        /// Whether some process has a TCP socket with this local port open, listening or connected.
+        ///
+        /// # Errors
+        /// Where netlink fails.
+        pub fn is_held(&mut self, port: u16) -> io::Result<bool> {
+            let mut is_held = false;
+            let query = |sequence, family| on_port_request(sequence, family, port);
+            self.dump(query, |answer| is_held |= answer.is_held())?;
+            Ok(is_held)
+        }
+
+        /// Sends a query for many sockets, in each family, and reads all answers.
+        fn dump(
+            &mut self,
+            query: impl Fn(u32, u8) -> [u8; 72],
+            mut read: impl FnMut(&Message<'_>),
+        ) -> io::Result<()> {
+            for family in [libc::AF_INET, libc::AF_INET6] {
+                self.sequence = self.sequence.wrapping_add(1);
+                let query = query(self.sequence, family as u8);
+                send(self.netlink.as_raw_fd(), &query, MsgFlags::empty())?;
+                while !self.read_dump(&mut read)? {}
+            }
+            Ok(())
+        }
+
         /// Reads some of a dump; whether that was its end.
-        fn collect_listeners(&mut self, found: &mut Vec<Listening>) -> io::Result<bool> {
+        fn read_dump(&mut self, read: &mut impl FnMut(&Message<'_>)) -> io::Result<bool> {
             let length = self.receive()?;
             let answers = answers(&self.buffer[..length]);
             for answer in answers.filter(|answer| answer.sequence == self.sequence) {
@@ -210,7 +233,7 @@ mod linux {
                 if answer.ends_the_dump() {
                     return Ok(true);
                 }
-                found.extend(answer.listening());
+                read(&answer);
             }
             Ok(false)
         }
@@ -240,6 +263,11 @@ mod elsewhere {
         /// Always an error that says so.
         pub fn new() -> io::Result<Self> {
             Err(io::Error::new(io::ErrorKind::Unsupported, "sock_diag is a facility of Linux"))
+        }
+
+        /// Never called, since there is never a value.
+        pub fn is_held(&mut self, _: u16) -> io::Result<bool> {
+            Ok(false)
         }
 
         /// Never called, since there is never a value.
