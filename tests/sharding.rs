@@ -25,8 +25,8 @@ fn write(user: &User, name: &str, value: &Value) {
 
 /// Runs a target with these options, all at once or a slice of it; its report.
 fn run(user: &User, folder: &str, options: &[&str], target: &[&str]) -> Value {
-    let fixed = ["--no-config", "-q", "--shrink-budget", "0s", "--seed", "7", "--reports-dir"];
-    let words = [&fixed[..], &[folder], options, &["--"], target].concat();
+    let fixed = ["--no-config", "-q", "--shrink-budget", "0s", "--seed", "7", "--parallel", "6"];
+    let words = [&fixed[..], &["--reports-dir", folder], options, &["--"], target].concat();
     let ended = user.run(&words);
     let report = read(user, &format!("{folder}/7/report.json"));
     assert_eq!(report["exit_code"], ended.status.code().unwrap(), "{ended:?}");
@@ -82,7 +82,8 @@ fn adds_up(options: &[&str], target: &[&str], verdict: &str) {
 #[test]
 fn slices_of_the_reference_server_are_satisfied_as_the_whole_is() {
     let options = ["--trials", "6", "--situation", "slow-handler,idle,load"];
-    adds_up(&options, &[BIN, "reference-server"], "satisfied");
+    let jobs = ["--background-job", "300ms", "--heavy-job", "0s"];
+    adds_up(&options, &[&[BIN, "reference-server"], &jobs[..]].concat(), "satisfied");
 }
 
 #[test]

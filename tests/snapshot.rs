@@ -5,7 +5,7 @@
 use std::fs;
 use std::sync::OnceLock;
 
-use harness::{BIN, Ended, User, words};
+use harness::{BIN, Ended, USUAL, User, words};
 use planted::{BACKGROUND_JOB, DROPS_ONE, LAME_DUCK, LATE, READY_FOR_EVER};
 use serde_json::Value;
 
@@ -28,8 +28,8 @@ const OPTIONS: [&str; 12] = [
     "--path",
     "/sleep?ms=300",
 ];
-/// Enough for a time to be kept as it is.
-const TRIALS: [&str; 2] = ["--trials", "8"];
+/// Enough for a time to be kept as it is; most of it is waiting.
+const TRIALS: [&str; 6] = ["--trials", "8", "--seed", "1", "--parallel", "8"];
 
 #[test]
 fn a_target_for_the_other_tests() {
@@ -39,7 +39,8 @@ fn a_target_for_the_other_tests() {
 /// Runs the program outside of a CI server, or in one.
 fn run_in(user: &User, is_ci: bool, options: &[&str], target: &[&str]) -> Ended {
     let mut command = user.command(BIN);
-    command.args(words(&TRIALS, &[&OPTIONS, options].concat(), target)).env_remove("CI");
+    let words = [&TRIALS, &USUAL[..], &OPTIONS, options, &["--"], target].concat();
+    command.args(words).env_remove("CI");
     command.env_remove("GITHUB_ACTIONS").env_remove("GITHUB_STEP_SUMMARY");
     if is_ci {
         command.env("CI", "true");
