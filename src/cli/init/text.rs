@@ -182,6 +182,17 @@ impl Known<'_> {
         }
     }
 
+    /// A page of health may be one of liveness, which must not fail while it drains.
+    fn readiness_to_choose(&self) -> String {
+        let pages = self.seen.pages.iter().filter(|page| is_good(page));
+        match pages.map(|page| &*page.path).find(|path| ["/health", "/healthz"].contains(path)) {
+            Some(path) if !self.seen.answers_all => {
+                format!("# ready-url = {}    # if it fails while the server drains\n", quoted(path))
+            }
+            _ => "# ready-url = \"/readyz\"    # none of the usual ones was found\n".into(),
+        }
+    }
+
     fn readiness(&self) -> String {
         let settings = self.settings;
         let answering =
@@ -195,9 +206,7 @@ impl Known<'_> {
                 text.push_str(&format!("ready-url = {}\n", quoted(&hidden_text(path))))
             }
             (None, Some(path)) => text.push_str(&format!("ready-url = {}\n", quoted(path))),
-            (None, None) => {
-                text.push_str("# ready-url = \"/readyz\"    # none of the usual ones was found\n")
-            }
+            (None, None) => text.push_str(&self.readiness_to_choose()),
         }
         match &settings.ready_line {
             Some(line) => text.push_str(&format!("ready-line = {}\n", quoted(line))),
