@@ -83,6 +83,29 @@ fn python_scripts() {
     lines_of("python3");
 }
 
+/// The kernel gives the signal to the first thread, whose handler it is; also while the target is held
+/// still, which is the harness's doing.
+#[test]
+fn a_handler_in_the_main_thread_is_met_also_when_the_target_is_held() {
+    if Command::new("python3").args(["-c", ""]).output().is_err() {
+        println!("skipped: there is no python3 here");
+        return;
+    }
+    let script = format!("{FOLDER}main-thread-waits.py");
+    let options =
+        ["--trials", "6", "--situation", "slow-handler", "--path", "/", "--format", "json"];
+    let options = [&options[..], &["--deadline", "8s"]].concat();
+    let ended = User::new().run(&words(&[], &options, &["python3", &script]));
+    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let violated = violated_by(&report);
+    for late in ["exits-before-deadline", "new-connections-are-refused"] {
+        assert!(!violated.contains(late), "{report:#}");
+    }
+    let refused = report["invariants"].as_array().unwrap().iter();
+    let refused = refused.clone().find(|it| it["id"] == "new-connections-are-refused").unwrap();
+    assert_eq!(refused["verdict"], "satisfied", "{refused:#}");
+}
+
 #[test]
 fn node_scripts() {
     lines_of("node");

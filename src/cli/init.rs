@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::invariants;
 use crate::model::job_guess::guess;
@@ -14,7 +15,7 @@ use crate::target::tree::adopt_orphans;
 use crate::trial::error::TrialError;
 use crate::trial::interrupt::Interrupt;
 use crate::trial::subject::Subject;
-use crate::trial::survey::survey;
+use crate::trial::survey::{self, survey};
 
 use super::args::init::InitArgs;
 use super::config;
@@ -44,6 +45,9 @@ const PAGES: [&str; 11] = [
 ];
 /// Those that say whether it is ready, the most telling first.
 const READINESS: [&str; 4] = ["/readyz", "/ready", "/health/ready", "/actuator/health/readiness"];
+
+/// A page that takes so long is met in process often.
+const SLOW: Duration = Duration::from_millis(100);
 
 /// Writes the file, or prints it; the exit code.
 ///
@@ -149,6 +153,14 @@ fn told(known: &Known<'_>, path: &Path) -> String {
         true => "shutdown-check".to_owned(),
         false => format!("shutdown-check --config {}", path.display()),
     };
-    lines.push(format!("\nnext: look through the file, and run {command}"));
+    let is_slow = |page: &survey::Page| page.took >= SLOW;
+    let name = match seen.pages.iter().any(is_slow) || seen.pages.is_empty() {
+        true => "",
+        false => {
+            "name a page in it that takes about a second, if the server has one\n      \
+             (requests in process are lost there first), "
+        }
+    };
+    lines.push(format!("\nnext: {name}look through the file, and run {command}"));
     lines.join("\n") + "\n"
 }

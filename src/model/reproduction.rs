@@ -12,6 +12,8 @@ use super::statistics::{fisher_exact, rate_bounds_95};
 
 /// With less than this probability, a failure that is still there would have stayed away.
 const UNNOTICED: f64 = 0.05;
+/// Nobody waits for more runs.
+const RUNS_TO_TELL_MAX: u32 = 100_000;
 /// A rate that is this improbable to be the same by chance is called lower.
 const CHANCE: f64 = 0.05;
 
@@ -45,18 +47,18 @@ impl Rate {
         rate_bounds_95(self.failed.into(), self.runs.into())
     }
 
-    /// How many runs without a failure are needed to say that it is gone: so many that, at this
-    /// rate, a failure that is still there would stay away in less than 5 % of such series. Where
-    /// all runs failed, one more that did not is thought of. Nothing where none failed: how rare
-    /// it is, nobody knows then.
+    /// How many runs without a failure are needed to say that it is gone: so many that they are fewer
+    /// failures than at the recorded rate, and not by chance (Fisher's exact test, one-sided, 5 %).
+    /// What was seen in one of two runs may fail in one of ten: it takes more than what failed in
+    /// nine of ten. Nothing where none failed: how rare it is, nobody knows then.
     pub fn runs_to_tell(self) -> Option<u32> {
-        let rate = match self {
-            Self { failed: 0, .. } => return None,
-            Self { failed, runs } if failed >= runs => f64::from(failed) / (f64::from(runs) + 1.0),
-            _ => self.fraction(),
-        };
-        // The least n with (1 - rate)^n < 0.05; a float beyond u32 saturates.
-        Some(((UNNOTICED.ln() / (1.0 - rate).ln()).floor() as u32).saturating_add(1))
+        let held = self.runs.checked_sub(self.failed).filter(|_| self.failed > 0)?;
+        let mut by_chance = 1.0;
+        let enough = (1..=RUNS_TO_TELL_MAX).find(|more| {
+            by_chance *= f64::from(held + more) / f64::from(self.runs + more);
+            by_chance < UNNOTICED
+        });
+        Some(enough.unwrap_or(u32::MAX))
     }
 
     /// Whether a simpler trial fails no less often, as far as its runs tell; nothing as long as they
@@ -183,7 +185,7 @@ pub struct Replayed {
 }
 
 impl Replayed {
-    /// What the runs show of a failure that came at the recorded rate.
+    /// What the runs show of a failure that came as often as was recorded.
     pub fn standing(recorded: Rate, now: Rate) -> Standing {
         match now {
             Rate { failed: 1.., .. } => Standing::StillFails,
@@ -211,6 +213,8 @@ impl Replayed {
 
 #[cfg(test)]
 mod tests {
+    use statrs::distribution::{Discrete, Hypergeometric};
+
     use super::*;
 
     fn rate(failed: u32, runs: u32) -> Rate {
@@ -219,17 +223,25 @@ mod tests {
 
     #[test]
     fn the_rarer_a_failure_is_the_more_runs_it_takes_to_miss_it() {
-        assert_eq!(rate(1, 2).runs_to_tell(), Some(5), "0.5^5 = 3 %");
-        assert_eq!(rate(9, 10).runs_to_tell(), Some(2), "0.1^2 = 1 %");
-        assert_eq!(rate(1, 10).runs_to_tell(), Some(29), "0.9^29 = 4.7 %");
-        assert_eq!(rate(5, 5).runs_to_tell(), Some(2), "taken for 5 of 6");
+        assert_eq!(rate(1, 2).runs_to_tell(), Some(39), "2 / 41 = 4.9 %");
+        assert_eq!(rate(9, 10).runs_to_tell(), Some(2), "3 of 66 ways");
+        assert_eq!(rate(1, 10).runs_to_tell(), Some(191), "10 / 201");
+        assert_eq!(rate(5, 5).runs_to_tell(), Some(2), "1 of 21 ways");
+        assert_eq!(rate(1, 1).runs_to_tell(), Some(20), "1 / 21");
         assert_eq!(rate(0, 10).runs_to_tell(), None, "it may be as rare as it likes");
         assert_eq!(rate(0, 0).runs_to_tell(), None);
-        for (failed, runs) in [(1, 2), (9, 10), (1, 10), (3, 7)] {
-            let rate = rate(failed, runs);
-            let (tell, rate) = (rate.runs_to_tell().unwrap(), rate.fraction());
-            assert!((1.0 - rate).powi(tell as i32) < 0.05);
-            assert!((1.0 - rate).powi(tell as i32 - 1) >= 0.05);
+        assert_eq!(rate(1, 1_000_000).runs_to_tell(), Some(u32::MAX));
+        for recorded in [rate(1, 2), rate(9, 10), rate(1, 10), rate(3, 7)] {
+            let tell = recorded.runs_to_tell().unwrap();
+            let one_sided = |runs: u32| {
+                let table = Hypergeometric::new(
+                    (recorded.runs + runs).into(),
+                    recorded.failed.into(),
+                    runs.into(),
+                );
+                table.unwrap().pmf(0)
+            };
+            assert!(one_sided(tell) < 0.05 && one_sided(tell - 1) >= 0.05, "{recorded}");
         }
     }
 

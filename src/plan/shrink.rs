@@ -256,11 +256,12 @@ fn in_situation(
     Simpler { trial: simpler, step }
 }
 
-/// Fewer connections: one, then half, then one less, so that what needs several is found by
+/// Fewer connections: one, then half, then less and less less, so that what needs several is found by
 /// bisection, and the least of it by steps.
 fn connections(trial: &Trial) -> Vec<Simpler> {
     let now = trial.load.connections;
-    let mut fewer: Vec<u16> = [1, now / 2, now.saturating_sub(1)].into();
+    let less = [now - now / 4, now - now / 8, now - now / 16, now.saturating_sub(1)];
+    let mut fewer: Vec<u16> = [1, now / 2].into_iter().chain(less).collect();
     fewer.retain(|number| *number >= 1 && *number < now);
     fewer.dedup();
     let with = |connections: u16| {

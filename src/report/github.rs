@@ -8,12 +8,13 @@ use super::phrases::{figures, sentence, with};
 use super::snapshot;
 
 /// One workflow command a line: `::error title=…::…` for what fails the run, `::warning` for what
-/// warns; what was inconclusive and would fail the run is an error too, as its exit code is.
+/// warns; what was inconclusive is an error where it decides the run's exit code.
 pub fn render(report: &RunReport) -> String {
+    let is_decided = report.verdict == VerdictName::Violated;
     let kinds = [
         ("error", Severity::Deny, VerdictName::Violated),
         ("warning", Severity::Warn, VerdictName::Violated),
-        ("error", Severity::Deny, VerdictName::Inconclusive),
+        (if is_decided { "warning" } else { "error" }, Severity::Deny, VerdictName::Inconclusive),
     ];
     let mut text = String::new();
     // What a slice of a plan does not show, another one may.

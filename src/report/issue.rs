@@ -75,6 +75,10 @@ fn facts(
     let environment = &report.environment;
     let kernel = environment.kernel.as_deref().unwrap_or("unknown kernel");
     let mut rows = vec![("target", format!("`{}`", clean(&command(report)).replace('`', "'")))];
+    if let Some(stack) = &report.target.stack {
+        rows.push(("built with", format!("{} ({})", stack.name.title(), clean(&stack.by))));
+    }
+    rows.push(("version", "please add the target's: only you know it".to_owned()));
     rows.push(("tool", format!("{} {}", report.tool.name, report.tool.version)));
     rows.push(("system", format!("{} {kernel}, {}", environment.os, environment.architecture)));
     if let Some(found) = best.found {
@@ -85,7 +89,6 @@ fn facts(
         rows.extend(of(report, invariant).map(|found| ("seen again", rate(found.rate))));
     }
     rows.extend(history.and_then(|it| state(it, best)).map(|state| ("request", state)));
-    rows.push(("version", "of the target: not recorded, please add it".to_owned()));
     let lines = rows.iter().map(|(name, value)| format!("| {name} | {} |\n", bars(value)));
     format!("\n| | |\n|---|---|\n{}", lines.collect::<String>())
 }

@@ -1,10 +1,12 @@
-//! The report as SARIF 2.1.0 (OASIS), for code scanning: a rule an invariant, a result a violation.
+//! The report as SARIF 2.1.0 (OASIS), for code scanning: a rule an invariant, a result for each that is violated.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::invariants::{self, CATALOGUE};
 use crate::model::number::trial_name;
-use crate::model::run::{Evidence, InvariantReport, RunReport};
+use crate::model::run::{InvariantReport, RunReport};
 use crate::model::verdict::{Severity, VerdictName};
 
 use super::phrases::figures;
@@ -20,7 +22,7 @@ pub fn render(report: &RunReport) -> String {
         .invariants
         .iter()
         .filter(|invariant| invariant.verdict == VerdictName::Violated)
-        .flat_map(|invariant| results(report, invariant))
+        .map(|invariant| result(report, invariant))
         .collect();
     let document = json!({
         "$schema": SCHEMA,
@@ -51,32 +53,27 @@ fn rule(invariant: &invariants::Invariant) -> Value {
     })
 }
 
-fn results(report: &RunReport, invariant: &InvariantReport) -> Vec<Value> {
-    let result = |message: String, properties: Value| {
-        let mut result = json!({
-            "ruleId": invariant.id,
-            "level": level(invariant.level),
-            "message": { "text": message },
-            "locations": [{ "physicalLocation": {
-                "artifactLocation": { "uri": place(report) },
-            }}],
-            "properties": properties,
-        });
-        // An index into the rules is allowed only where the rule is there.
-        if let Some(at) = CATALOGUE.iter().position(|rule| rule.id == invariant.id) {
-            result["ruleIndex"] = json!(at);
-        }
-        result
-    };
-    let of_evidence = |evidence: &Evidence| {
-        let message =
-            format!("{}; {}: {}", figures(invariant), trial_name(evidence.trial), evidence.message);
-        result(message, json!({ "trial": evidence.trial, "seed": report.seed }))
-    };
-    match invariant.evidence.as_slice() {
-        [] => vec![result(figures(invariant), json!({ "seed": report.seed }))],
-        evidence => evidence.iter().map(of_evidence).collect(),
+/// One alert for one cause: the trials that show it are its properties.
+fn result(report: &RunReport, invariant: &InvariantReport) -> Value {
+    let mut text = figures(invariant);
+    if let Some(evidence) = invariant.evidence.first() {
+        text.push_str(&format!("; {}: {}", trial_name(evidence.trial), evidence.message));
     }
+    let trials: BTreeSet<u32> = invariant.evidence.iter().map(|it| it.trial).collect();
+    let mut result = json!({
+        "ruleId": invariant.id,
+        "level": level(invariant.level),
+        "message": { "text": text },
+        "locations": [{ "physicalLocation": {
+            "artifactLocation": { "uri": place(report) },
+        }}],
+        "properties": { "trials": trials, "seed": report.seed },
+    });
+    // An index into the rules is allowed only where the rule is there.
+    if let Some(at) = CATALOGUE.iter().position(|rule| rule.id == invariant.id) {
+        result["ruleIndex"] = json!(at);
+    }
+    result
 }
 
 fn level(severity: Severity) -> &'static str {

@@ -340,10 +340,11 @@ impl Recipient {
 
     /// The same, but that the signal is the first thread's alone, unless that blocks it.
     ///
-    /// The kernel prefers the first thread, but one that is traced and stands still it passes over,
+    /// The kernel prefers the first thread, but one that is stopped, frozen or traced it passes over,
     /// and one that goes on may take a signal that was meant for another. Runtimes rely on the first
-    /// one being met.
-    pub fn as_without_tracing(self, signal: Signal) -> Self {
+    /// one being met: the handler of Python's signal module runs there, and waits there for as long
+    /// as another thread had the signal and that one sleeps.
+    pub fn as_without_standing_still(self, signal: Signal) -> Self {
         match self {
             Recipient::Process { pid, .. } if first_thread_takes(pid, signal) => {
                 Recipient::FirstThread { pid }

@@ -53,6 +53,9 @@ const LEVELS: &str = "\
 # exit-status-is-clean = \"deny\"
 ";
 
+/// So many exits of a slow target, two at a time, show each situation once.
+const EXITS: u64 = 12;
+
 /// A length of time for people.
 pub(super) fn time(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1e3;
@@ -262,11 +265,19 @@ impl Known<'_> {
     }
 
     fn amount(&self) -> String {
-        "# How long to do trials; 60s shows more. Or trials = 100, a fixed plan.\n\
-         budget = \"25s\"\n\
-         # until-bound = \"1%\"    # go on until losses above this rate are excluded\n\
-         # reports-dir = \"reports\"\n"
-            .to_owned()
+        let took = self.seen.exit.map_or(Duration::ZERO, |(_, took)| took);
+        let (why, budget) = match took.as_secs() {
+            0..2 => ("60s shows more".to_owned(), 25),
+            seconds => {
+                (format!("each of them takes {}", time(took)), (seconds * EXITS).div_ceil(30) * 30)
+            }
+        };
+        format!(
+            "# How long to do trials; {why}. Or trials = 100, a fixed plan.\n\
+             budget = \"{budget}s\"\n\
+             # until-bound = \"1%\"    # go on until losses above this rate are excluded\n\
+             # reports-dir = \"reports\"\n"
+        )
     }
 
     fn requests(&self) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::invariants::{BOTH_SIGNALS, REPEATED};
 use crate::model::plan::Trial;
 use crate::model::run::TrialReport;
 use crate::model::time::human;
@@ -52,7 +53,10 @@ impl Seen {
             return;
         }
         for (id, severity) in severities {
-            if *severity == Severity::Allow || !trial.violated.iter().any(|it| it == id) {
+            // What takes several trials to tell is not known yet.
+            let is_told = ![REPEATED, BOTH_SIGNALS].contains(id);
+            if !is_told || *severity == Severity::Allow || !trial.violated.iter().any(|it| it == id)
+            {
                 continue;
             }
             match self.violated.iter_mut().find(|(known, ..)| known == id) {

@@ -116,6 +116,31 @@ fn what_is_more_than_chance_is_better_or_worse() {
     assert_eq!(change(&run("allow", (2, 40)), &run("allow", (30, 40))), (Change::Worse, 0));
 }
 
+/// One trial of each kind, as in a short run: together they are a table of six against six.
+#[test]
+fn kinds_that_both_reports_have_as_often_are_compared_together() {
+    let kinds = ["slow-handler", "streaming", "uploading", "load", "mixed", "one-request"];
+    let of = |failed: usize, ms: f64| {
+        let violated: &[&str] = if failed > 0 { &[IN_FLIGHT] } else { &[] };
+        let mut all: Vec<Value> = kinds.iter().map(|kind| trial(kind, violated, ms)).collect();
+        let idle = (0..8).map(|n| trial("idle", &[], ms + f64::from(n)));
+        all.extend(idle);
+        let verdict = if failed > 0 { "violated" } else { "satisfied" };
+        report(&[(IN_FLIGHT, "deny", verdict)], all)
+    };
+    let (bad, mended) = (of(6, 3.0), of(0, 800.0));
+    let found = compared(&bad, &mended);
+    assert_eq!(found.invariants[0].change, Change::Better);
+    assert!(found.invariants[0].p.unwrap() < 0.02, "{:?}", found.invariants[0]);
+    // It takes longer now, since it waits for its requests: that fails nothing.
+    assert_eq!((found.outcome, found.exit_code), (DiffOutcome::Better, 0));
+    let price = |it: &TimeDiff| it.change == Change::Changed && it.note.as_deref() == Some(PRICE);
+    assert!(found.times.iter().any(price), "{:?}", found.times);
+    assert_eq!(change(&mended, &bad), (Change::Worse, 1));
+    // Where nothing was mended, it does.
+    assert_eq!(compared(&of(0, 3.0), &mended).outcome, DiffOutcome::Worse);
+}
+
 #[test]
 fn a_denied_invariant_that_is_newly_violated_is_worse_whatever_the_numbers_say() {
     let (before, after) = (run("deny", (0, 12)), run("deny", (1, 12)));

@@ -60,7 +60,8 @@ pub fn updated(snapshot: &Snapshot, seen: &Seen) -> Snapshot {
     }
     for (key, fate) in new.requests {
         let was = snapshot.requests.get(&key);
-        let stays = was.filter(|was| !fate_differs(**was, &seen.requests[&key]));
+        let is_denied = seen.is_denied(&key.1);
+        let stays = was.filter(|was| !fate_differs(**was, &seen.requests[&key], is_denied));
         updated.requests.insert(key, stays.copied().unwrap_or(fate));
     }
     for (key, span) in new.times {
@@ -90,6 +91,16 @@ impl Comparison {
             }
             match (held, invariant.held()) {
                 (None, None) => {}
+                (None | Some(Held::Satisfied), Some(Held::Violated | Held::AlwaysViolated))
+                    if held_differs(held, invariant).is_none() =>
+                {
+                    self.compared += 1;
+                    let (part, of) =
+                        (invariant.violated, counted(invariant.trials, "trial", "trials"));
+                    self.notes.push(format!(
+                        "{id} was violated in {part} of {of}: too seldom to tell from before"
+                    ));
+                }
                 (None, Some(Held::Satisfied)) => new.push(&**id),
                 (Some(_), None) => lacking.push(&**id),
                 (Some(Held::Violated), Some(Held::Satisfied)) => {
@@ -118,7 +129,7 @@ impl Comparison {
         for (key, requests) in &seen.requests {
             let Some(was) = snapshot.requests.get(key) else { continue };
             self.compared += 1;
-            if fate_differs(*was, requests) {
+            if fate_differs(*was, requests, seen.is_denied(&key.1)) {
                 let (situation, holder) = (key.0.name(), &key.1);
                 let because = format!(
                     "{} some lost in {} of {}, turned away in {}",
@@ -188,11 +199,18 @@ fn held_differs(was: Option<Held>, now: &Invariant) -> Option<Held> {
             false
         }
         // What was not accepted.
-        (_, Held::Violated | Held::AlwaysViolated) => true,
+        (_, Held::Violated | Held::AlwaysViolated) => {
+            now.level == Severity::Deny || is_usual(now.violated, now.trials)
+        }
         (Some(Held::AlwaysViolated), Held::Satisfied) => now.trials >= ALL_OF,
         _ => false,
     };
     differs.then_some(is)
+}
+
+/// Whether so many of the trials are more than a rarity that the run of the snapshot may have missed.
+fn is_usual(some: u64, of: u64) -> bool {
+    some >= 2 || 2 * some >= of
 }
 
 fn because(invariant: &Invariant) -> String {
@@ -211,9 +229,9 @@ fn because(invariant: &Invariant) -> String {
     }
 }
 
-fn fate_differs(was: Fate, now: &Requests) -> bool {
+fn fate_differs(was: Fate, now: &Requests, is_denied: bool) -> bool {
     let differs = |was: Share, part: Part| match was {
-        Share::None => part.some > 0,
+        Share::None => part.some > 0 && (is_denied || is_usual(part.some, now.trials)),
         Share::Some => false,
         Share::All => part.some == 0 && now.trials >= ALL_OF,
     };

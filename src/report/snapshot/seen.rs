@@ -101,6 +101,16 @@ impl Seen {
         seen
     }
 
+    /// Whether the loss of a request that was there held fails a run.
+    pub(super) fn is_denied(&self, holder: &str) -> bool {
+        let id = match holder {
+            "in-process" => "in-flight-requests-complete",
+            "unread" => "delivered-requests-complete",
+            _ => "queued-connections-are-served",
+        };
+        self.invariants.get(id).is_none_or(|invariant| invariant.level == Severity::Deny)
+    }
+
     fn add(&mut self, trial: &TrialReport) {
         let situation = trial.situation;
         self.situations.insert(situation);

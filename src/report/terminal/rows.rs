@@ -17,6 +17,8 @@ const ID_COLUMN: usize = 8;
 const ID_WIDTH_MAX: usize = 34;
 /// A bound above this is worth little, and is said to be.
 const BOUND_WEAK: f64 = 0.1;
+/// A page that is answered sooner, in milliseconds, is seldom met in process.
+const QUICK_MS: f64 = 100.0;
 
 /// What stands after an id.
 enum Cells {
@@ -57,6 +59,25 @@ impl Page<'_> {
         text
     }
 
+    /// A pass that shows little says so, and what would show more.
+    fn weakness(&self, invariant: &InvariantReport, counts: Counts) -> Option<String> {
+        let bound = invariant.rate_upper_bound_95.filter(|bound| *bound > BOUND_WEAK)?;
+        let weak = invariant.id == "in-flight-requests-complete";
+        let (noun, are) = match invariant.exercised {
+            1 => (counts.one, "is"),
+            _ => (counts.many, "are"),
+        };
+        let all_quick = self.report.target.requests.iter().all(|it| it.usual_ms < QUICK_MS);
+        let more = if all_quick { "name a slow page (--path)" } else { "try --budget 60s" };
+        weak.then(|| {
+            format!(
+                "loss < {} %: {} {noun} {are} too few, {more}",
+                percent_up(bound),
+                grouped(invariant.exercised),
+            )
+        })
+    }
+
     fn row<'i>(&self, invariant: &'i InvariantReport) -> Row<'i> {
         let counts = counts_of(&invariant.id);
         let mut remark = None;
@@ -70,7 +91,7 @@ impl Page<'_> {
             VerdictName::Satisfied => match self.exits(invariant) {
                 Some(exits) => Cells::Words(exits),
                 None => {
-                    remark = weakness(invariant, counts);
+                    remark = self.weakness(invariant, counts);
                     self.satisfied_cells(invariant, counts)
                 }
             },
@@ -204,21 +225,4 @@ fn violated(invariant: &InvariantReport, counts: Counts) -> Cells {
         noun: format!("of {} {failed}", grouped(invariant.exercised)),
         note,
     }
-}
-
-/// A pass that shows little says so.
-fn weakness(invariant: &InvariantReport, counts: Counts) -> Option<String> {
-    let bound = invariant.rate_upper_bound_95.filter(|bound| *bound > BOUND_WEAK)?;
-    let weak = invariant.id == "in-flight-requests-complete";
-    let (noun, are) = match invariant.exercised {
-        1 => (counts.one, "is"),
-        _ => (counts.many, "are"),
-    };
-    weak.then(|| {
-        format!(
-            "loss < {} %: {} {noun} {are} too few, try --budget 60s",
-            percent_up(bound),
-            grouped(invariant.exercised),
-        )
-    })
 }

@@ -31,10 +31,9 @@ impl Course<'_> {
     ) -> Result<Ordered, TrialError> {
         let to = recipient(planned.to, &self.started.launched, &self.followed)
             .map_err(harness("take hold of the process to signal"))?;
-        let to = match planned.moment {
-            Moment::AtSyscall { .. } => to.as_without_tracing(planned.signal),
-            _ => to,
-        };
+        let stands_still =
+            self.let_go.is_some() || matches!(planned.moment, Moment::AtSyscall { .. });
+        let to = if stands_still { to.as_without_standing_still(planned.signal) } else { to };
         let parts = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
         let connections = self.trial.load.connections.max(parts);
         let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
