@@ -26,9 +26,9 @@ use score::{Score, Summary};
 use table::{Line, TABLE};
 
 /// Servers tried at the same time for each processor: most of the time they are waited for.
-const SIDE_BY_SIDE: usize = 4;
+const SIDE_BY_SIDE: usize = 5;
 /// Trials at the same time of each server.
-const TRIALS_SIDE_BY_SIDE: u16 = 6;
+const TRIALS_SIDE_BY_SIDE: u16 = 4;
 /// As many runs at most, each longer than the one before it, where one was not enough to tell.
 const TRIES: usize = 3;
 
