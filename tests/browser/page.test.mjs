@@ -14,7 +14,7 @@ import { made } from './reports.mjs';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-const FAILING = ['drops-in-flight', 'abandons-job', 'hangs-past-deadline'];
+const FAILING = ['drops-in-flight', 'abandons-job', 'hangs-past-deadline', 'cancels-handlers'];
 const ALL = [...FAILING, 'reference-server', 'thousand'];
 const SWITCHES = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 const TIMELINE = 'figure.timeline';
@@ -133,6 +133,7 @@ for (const name of FAILING) {
   describe(`${name}: the timeline`, () => {
     test('is to scale, with what the history says', async () => {
       const { page, close } = await opened(name);
+      await page.locator(TIMELINE).first().getByRole('button', { name: 'All of it' }).click();
       const lines = await history(name, await page.locator('.failure p.source > code').first().textContent());
       const signal = lines.find(({ event }) => event.event === 'signal-sent').event;
       const known = new Set(lines.map(({ line }) => JSON.stringify(JSON.parse(line))));
@@ -193,6 +194,7 @@ for (const name of FAILING) {
       const { page, close } = await opened(name);
       const figure = page.locator(TIMELINE).first(), plot = figure.locator('.plot');
       const ticks = () => figure.locator('.tick text').allTextContents();
+      await figure.getByRole('button', { name: 'All of it' }).click();
       const whole = await ticks();
       await plot.focus();
       await page.keyboard.press('+');
@@ -216,7 +218,7 @@ for (const name of FAILING) {
       await page.mouse.dblclick(box.x + 500, box.y + 30);
       assert.deepEqual(await ticks(), whole);
       await page.keyboard.down('Control');
-      await page.mouse.wheel(0, -240);
+      for (let n = 0; n < 4; n++) await page.mouse.wheel(0, -240);
       await page.keyboard.up('Control');
       await page.waitForFunction(before => [...document.querySelectorAll('figure.timeline')[0].querySelectorAll('.tick text')].map(it => it.textContent).join() !== before, whole.join());
       await close();
@@ -224,6 +226,7 @@ for (const name of FAILING) {
 
     test('tells what is under the mouse', async () => {
       const { page, close } = await opened(name);
+      await page.locator(TIMELINE).first().scrollIntoViewIfNeeded();
       const place = await page.locator(TIMELINE).first().evaluate(figure => {
         const all = [...figure.querySelectorAll('rect.ev:not(.s-idle)')].map(it => it.getBoundingClientRect());
         const { x, y, width, height } = all.reduce((widest, it) => it.width > widest.width ? it : widest);
@@ -247,6 +250,38 @@ for (const name of FAILING) {
     });
   });
 }
+
+test('a loss that is over at once is shown enlarged, with the part that is seen; on paper there is all of it', async () => {
+  const { page, close } = await opened('cancels-handlers');
+  const figure = page.locator(TIMELINE).first();
+  const seen = () => figure.evaluate(figure => ({
+    from: Number(figure.dataset.from), to: Number(figure.dataset.to), range: figure.querySelector('.range').textContent,
+    ticks: [...figure.querySelectorAll('.tick')].map(it => Number(it.dataset.a)),
+    lost: [...figure.querySelectorAll('.evidence .m-lost')].filter(it => it.checkVisibility()).map(it => Number(it.dataset.a)),
+  }));
+  const first = await seen();
+  assert.ok(first.lost.length > 0 && first.ticks.at(-1) < first.to / 4, JSON.stringify(first));
+  assert.match(first.range, /^-.+ to \+.+ of -.+ to \+/);
+  await figure.getByRole('button', { name: 'All of it' }).click();
+  const whole = await seen();
+  assert.equal(whole.range, '');
+  assert.ok(whole.ticks.at(-1) > whole.to / 2, JSON.stringify(whole));
+  await page.evaluate(() => dispatchEvent(new Event('beforeprint')));
+  assert.ok((await seen()).ticks.at(-1) > whole.to / 2);
+  await page.evaluate(() => dispatchEvent(new Event('afterprint')));
+  assert.deepEqual((await seen()).ticks, first.ticks, 'and as at first, afterwards');
+  await close();
+});
+
+test('the columns of coverage stand under their names, on the screen and on paper', async () => {
+  const { page, close } = await opened('drops-in-flight');
+  for (const media of ['screen', 'print']) {
+    await page.emulateMedia({ media });
+    const [name, cell] = await page.evaluate(() => ['table.coverage thead th:last-child', 'table.coverage tbody td:last-child'].map(it => document.querySelector(it).getBoundingClientRect().left));
+    assert.ok(Math.abs(name - cell) < 2, `${media}: ${name} and ${cell}`);
+  }
+  await close();
+});
 
 test('without a script, everything is there', async () => {
   const { page, complaints, close } = await opened('drops-in-flight', { javaScriptEnabled: false });

@@ -12,6 +12,7 @@ const RUNS = {
   'drops-in-flight': { code: 1, options: ['--trials=8', '--situation=load,slow-handler,one-request,queued'] },
   'abandons-job': { code: 1, options: ['--trials=4', '--situation=load,job-running'] },
   'hangs-past-deadline': { code: 1, options: ['--trials=4', '--situation=idle,slow-handler', '--deadline=1500ms'] },
+  'cancels-handlers': { code: 1, options: ['--trials=4', '--situation=slow-handler,one-request'] },
   'reference-server': { code: 0, options: ['--trials=4', '--situation=load,slow-handler,idle'] },
 };
 

@@ -35,9 +35,18 @@ class Plot {
     this.events = [...figure.querySelectorAll('.ev')].map(at);
     this.dots = [...figure.querySelectorAll('.dot, .median')].map(at);
     this.verticals = [...figure.querySelectorAll('.vertical')].map(at);
+    this.range = figure.querySelector('.range');
     this.labels = [...figure.querySelectorAll('.label')].map(element => ({ element, text: element.closest('.lane')?.getAttribute('aria-label') ?? element.textContent }));
     figure.classList.add('ready');
+    [this.from, this.to] = this.start = this.story();
     this.fit();
+  }
+
+  // All of it, unless what was lost is over long before: then the time until that, and as much again.
+  story() {
+    const lost = this.events.filter(({ element }) => element.matches('.evidence .m-lost')).map(({ a }) => Math.abs(a));
+    const reach = Math.max(1, ...lost);
+    return lost.length && 3 * reach < (this.all[1] - this.all[0]) / 4 ? [-reach, 2 * reach] : this.all;
   }
 
   fit(width = this.plot.clientWidth) {
@@ -73,6 +82,7 @@ class Plot {
     for (const { element, a } of this.dots) element.setAttribute('transform', `translate(${this.x(a)} ${element.dataset.y})`);
     this.drawVerticals();
     this.drawAxis();
+    if (this.range) this.range.textContent = this.from <= this.all[0] && this.to >= this.all[1] ? '' : `${words(this.from)} to ${words(this.to)} of ${words(this.all[0])} to ${words(this.all[1])}`;
   }
 
   // Labels that would stand on one another are put on two heights, as long as there is room.
@@ -234,7 +244,7 @@ addEventListener('beforeprint', () => {
 addEventListener('afterprint', () => {
   opened.forEach(details => { details.open = false; });
   opened = [];
-  plots.forEach(plot => plot.fit());
+  plots.forEach(plot => { [plot.from, plot.to] = plot.start; plot.fit(); });
 });
 
 // Commands can be copied; a page that is opened as a file may not have the clipboard.

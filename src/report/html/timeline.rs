@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::model::event::{
-    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, Request, RequestEnd,
+    Connection, ConnectionEnd, ConnectionId, Event, EventIndex, EventKind, Request,
 };
-use crate::model::history::{History, SignalSent};
+use crate::model::history::{History, Outcome, SignalSent};
 use crate::model::phase::Phase;
 use crate::model::time::Nanos;
 
@@ -231,13 +231,14 @@ impl<'h> Sketch<'h> {
             _ => span(sent, first_byte, "processing", "waiting for the response"),
         }
         span(first_byte, ended, "responding", "response being received");
-        let outcome = self.history.outcome(request).name();
-        let (glyph, shade) = match request.end {
-            RequestEnd::Complete => ("●", "done"),
+        let outcome = self.history.outcome(request);
+        let (glyph, shade) = match outcome {
+            Outcome::Completed => ("●", "done"),
+            Outcome::Rejected | Outcome::Unverifiable => ("●", "end"),
             _ => ("✗", "lost"),
         };
         let status = request.status.map_or(String::new(), |status| format!(" ({status})"));
-        let what = format!("{name}: {outcome}{status}; {phase} at the signal");
+        let what = format!("{name}: {}{status}; {phase} at the signal", outcome.name());
         self.lane(format!("connection {}", request.connection), is_concerned)
             .marks
             .push((ended, shade, glyph, what, raw));
