@@ -419,7 +419,8 @@ pub enum ConnectionEnd {
     Refused,
     /// connect(2) did not come to an end within the client's limit.
     ConnectTimedOut,
-    /// The harness could not connect for a reason of its own (no port or descriptor free).
+    /// None came about: nothing answered until the target was gone, or the harness had no port or
+    /// descriptor free.
     ConnectFailed,
     /// The server closed it (FIN).
     ClosedByServer,

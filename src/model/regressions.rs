@@ -78,7 +78,8 @@ pub struct Regression {
     #[serde(with = "hexadecimal")]
     #[schemars(with = "String")]
     pub seed: u64,
-    /// When it was found, and how often it failed: "2026-11-22, 9 of 10 runs".
+    /// When it was found, and how often it failed: "2026-11-22, 9 of 10 runs"; the day alone where
+    /// that is not known.
     #[serde(with = "as_text")]
     #[schemars(with = "String")]
     pub found: Found,
@@ -249,7 +250,10 @@ fn arrivals(text: &str) -> Option<Arrivals> {
 
 impl Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.on, self.rate)
+        match self.rate.runs {
+            0 => write!(f, "{}", self.on),
+            _ => write!(f, "{}, {}", self.on, self.rate),
+        }
     }
 }
 
@@ -257,8 +261,14 @@ impl FromStr for Found {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?}: write it as '2026-11-22, 9 of 10 runs'");
-        let (on, rate) = text.split_once(", ").ok_or_else(wrong)?;
-        Ok(Self { on: on.to_owned(), rate: rate.parse().map_err(|_| wrong())? })
+        let is_day = |text: &str| text.split('-').map(str::len).eq([4, 2, 2]);
+        let (on, rate) = match text.split_once(", ") {
+            Some((on, rate)) => (on, rate.parse().map_err(|_| wrong())?),
+            // What was not run again has no rate.
+            None if is_day(text) => (text, Rate::default()),
+            None => return Err(wrong()),
+        };
+        Ok(Self { on: on.to_owned(), rate })
     }
 }
 
@@ -326,6 +336,16 @@ mod tests {
              \"2026-11-22, 9 of 10 runs\"\n"
         );
         assert_eq!(toml::from_str::<Regressions>(&text).unwrap().regression, [entry()]);
+    }
+
+    #[test]
+    fn what_was_not_run_again_has_a_day_alone() {
+        let unknown = Found { on: "2026-11-22".into(), rate: Rate::default() };
+        assert_eq!(unknown.to_string(), "2026-11-22");
+        assert_eq!("2026-11-22".parse(), Ok(unknown));
+        for wrong in ["", "9 of 10 runs", "today", "2026-11-22, often"] {
+            assert!(wrong.parse::<Found>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -247,7 +247,10 @@ fn judged(
             let note = match test {
                 _ if !shown_before => "it was not shown before: perhaps it was so already",
                 None => "no trial of that kind was there before",
-                Some(_) => "it is new; by the numbers alone it could be chance",
+                Some(_) if level == Severity::Deny => {
+                    "it held before, and one violation fails a run"
+                }
+                Some(_) => "it held before",
             };
             let change = match level {
                 Severity::Deny => Change::Worse,

@@ -28,7 +28,7 @@ pub(super) fn sentence(snapshot: &SnapshotReport) -> String {
         ),
         SnapshotState::Written => format!("written to {file}: review it and commit it"),
         SnapshotState::Updated => match snapshot.differences.is_empty() {
-            true => format!("{file}: nothing to accept"),
+            true => format!("{file}: no entry differs"),
             false => format!("{file}: {changes} accepted: review and commit it"),
         },
         SnapshotState::NotWritten => {

@@ -197,7 +197,7 @@ impl<'h> Sketch<'h> {
         let (glyph, shade, what) = match connection.end {
             ConnectionEnd::Refused => ("✗", "end", "refused"),
             ConnectionEnd::ConnectTimedOut => ("✗", "lost", "no answer to connect"),
-            ConnectionEnd::ConnectFailed => ("✗", "end", "not tried"),
+            ConnectionEnd::ConnectFailed => ("✗", "end", "not established"),
             ConnectionEnd::ClosedByServer => ("┤", "end", "closed by the server (FIN)"),
             ConnectionEnd::ResetByServer => ("✗", "lost", "reset by the server (RST)"),
             ConnectionEnd::ClosedByClient => ("┤", "end", "closed by the client"),

@@ -7,7 +7,7 @@ use crate::model::snapshot::{Difference, Fate, Held, Share, Snapshot, Span};
 use crate::model::verdict::{Severity, VerdictName};
 use crate::report::numbers::{counted, time};
 
-use super::seen::{ALL_OF, Invariant, Part, Requests, Seen, at, span};
+use super::seen::{ALL_OF, Invariant, Part, Requests, Seen, at, kept};
 
 /// A median is outside a span if it is beyond its edge by this factor.
 const MARGIN: f64 = 1.5;
@@ -33,6 +33,10 @@ pub fn compare(snapshot: &Snapshot, seen: &Seen) -> Comparison {
     all.times(snapshot, seen);
     all.exits(snapshot, seen);
     all.settings(snapshot, seen);
+    let new = new(snapshot, seen);
+    if !new.is_empty() {
+        all.notes.push(format!("not in the snapshot before: {}", new.join(", ")));
+    }
     let missing: Vec<_> =
         snapshot.situations.difference(&seen.situations).map(|it| it.name()).collect();
     if !missing.is_empty() {
@@ -79,7 +83,7 @@ impl Comparison {
     }
 
     fn invariants(&mut self, snapshot: &Snapshot, seen: &Seen) {
-        let (mut lacking, mut new) = (Vec::new(), Vec::new());
+        let mut lacking = Vec::new();
         let mut ids: Vec<_> = seen.invariants.iter().collect();
         ids.sort_by_key(|(_, invariant)| std::cmp::Reverse(invariant.level));
         for (id, invariant) in ids {
@@ -101,7 +105,7 @@ impl Comparison {
                         "{id} was violated in {part} of {of}: too seldom to tell from before"
                     ));
                 }
-                (None, Some(Held::Satisfied)) => new.push(&**id),
+                (None, Some(Held::Satisfied)) => {}
                 (Some(_), None) => lacking.push(&**id),
                 (Some(Held::Violated), Some(Held::Satisfied)) => {
                     self.compared += 1;
@@ -118,10 +122,6 @@ impl Comparison {
         }
         if !lacking.is_empty() {
             self.notes.push(format!("not exercised in this run: {}", lacking.join(", ")));
-        }
-        if !new.is_empty() {
-            let ids = new.join(", ");
-            self.notes.push(format!("satisfied, and not yet in the snapshot: {ids}"));
         }
     }
 
@@ -156,7 +156,7 @@ impl Comparison {
                 let median = time(at(times, 0.5) * 1e3);
                 let trials = counted(times.len() as u64, "trial", "trials");
                 let because = format!("the median of {trials} is {median}");
-                self.differs(what, Some(was), span(times).to_string(), because);
+                self.differs(what, Some(was), kept(times).to_string(), because);
             }
         }
     }
@@ -185,6 +185,17 @@ impl Comparison {
             self.differs("signal", Some(&was), listed(&seen.signals), because());
         }
     }
+}
+
+/// What was compared with nothing, by name: invariants that held, requests, times.
+fn new(snapshot: &Snapshot, seen: &Seen) -> Vec<String> {
+    let is_new = |id: &&String| !snapshot.invariants.contains_key(*id);
+    let held = seen.invariants.iter().filter(|(_, it)| it.held() == Some(Held::Satisfied));
+    let invariants = held.map(|(id, _)| id).filter(is_new).cloned();
+    let requests = seen.requests.keys().filter(|key| !snapshot.requests.contains_key(*key));
+    let requests = requests.map(|(situation, holder)| format!("{}.{holder}", situation.name()));
+    let times = seen.times.keys().filter(|what| !snapshot.times.contains_key(*what)).cloned();
+    invariants.chain(requests).chain(times).collect()
 }
 
 fn listed(items: &BTreeSet<String>) -> String {

@@ -254,7 +254,7 @@ fn signals(report: &RunReport) -> BTreeSet<String> {
 }
 
 /// The span that most of these lie in.
-pub(super) fn span(times: &[f64]) -> Span {
+fn span(times: &[f64]) -> Span {
     let upper = |time: f64| Span::EDGES.into_iter().find(|edge| time < f64::from(*edge));
     let lower = |time: f64| Span::EDGES.into_iter().rfind(|edge| time >= f64::from(*edge));
     Span { from: lower(at(times, 0.1)).unwrap_or_default(), to: upper(at(times, 0.9)) }
@@ -266,7 +266,7 @@ pub(super) fn at(times: &[f64], fraction: f64) -> f64 {
 }
 
 /// The span that is kept: where there are few, the longest may not be among them.
-fn kept(times: &[f64]) -> Span {
+pub(super) fn kept(times: &[f64]) -> Span {
     let span = span(times);
     if times.len() >= TIMES_ENOUGH {
         return span;

@@ -16,6 +16,7 @@ use crate::model::signal::Signal;
 use crate::model::statistics::quantile;
 use crate::model::verdict::{Profile, Severity, VerdictName};
 
+use super::super::numbers::counted;
 use super::controls::excused;
 use super::coverage::coverage;
 use super::interrupt::compare;
@@ -79,7 +80,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     let is_missing = run.merged.as_ref().is_some_and(MergedReport::is_incomplete);
     let untried = match ended_by(&run, &trials) {
         Some(option) => format!("the run ended at its first violation ({option})").into(),
-        None => untried(partition, is_missing),
+        None => untried(&run, is_missing),
     };
     let occasions = Occasions::of(&trials, (&run.chosen, &untried), &run.unreachable);
     let is_searched = run.search.is_some();
@@ -139,11 +140,17 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
 }
 
 /// Why a situation that was chosen was not tried.
-fn untried(partition: Option<Partition>, is_missing: bool) -> Cow<'static, str> {
-    match partition {
-        Some(slice) => format!("{slice} has none of it: see the others (merge)").into(),
-        None if is_missing => "a slice of the plan is missing".into(),
-        None => "the run was over before that: give it more time (--budget)".into(),
+fn untried(run: &RunFacts, is_missing: bool) -> Cow<'static, str> {
+    let trials = run.configuration.get("trials").and_then(serde_json::Value::as_u64);
+    let slice = Some(run.partition).filter(|it| it.is_part());
+    match (slice, trials) {
+        (Some(slice), _) => format!("{slice} has none of it: see the others (merge)").into(),
+        _ if is_missing => "a slice of the plan is missing".into(),
+        (None, Some(trials)) => {
+            let trials = counted(trials, "trial", "trials");
+            format!("a plan of {trials} has no room for it: ask for more (--trials)").into()
+        }
+        (None, None) => "the run was over before that: give it more time (--budget)".into(),
     }
 }
 

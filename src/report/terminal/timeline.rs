@@ -223,7 +223,7 @@ fn add_connection(lanes: &mut Vec<Lane>, connection: &Connection, ms: impl Fn(Na
     let (glyph, note) = match connection.end {
         ConnectionEnd::Refused => (LOST, "refused"),
         ConnectionEnd::ConnectTimedOut => (LOST, "no answer"),
-        ConnectionEnd::ConnectFailed => (LOST, "not tried"),
+        ConnectionEnd::ConnectFailed => (LOST, "not established"),
         ConnectionEnd::ClosedByServer => (END, "FIN"),
         ConnectionEnd::ResetByServer => (LOST, "RST"),
         ConnectionEnd::ClosedByClient => (END, "closed"),
