@@ -83,27 +83,53 @@ fn python_scripts() {
     lines_of("python3");
 }
 
+/// A report on a server in Python; nothing where there is no Python.
+fn report_of_python(script: &str, options: &[&str]) -> Option<Value> {
+    if Command::new("python3").args(["-c", ""]).output().is_err() {
+        println!("skipped: there is no python3 here");
+        return None;
+    }
+    let script = format!("{FOLDER}{script}");
+    let usual = ["--path", "/", "--format", "json", "--deadline", "8s"];
+    let ended = User::new().run(&words(&usual, options, &["python3", &script]));
+    Some(serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {ended:?}")))
+}
+
+fn verdict_on<'r>(report: &'r Value, id: &str) -> &'r Value {
+    let mut invariants = report["invariants"].as_array().unwrap().iter();
+    &invariants.find(|it| it["id"] == id).unwrap()["verdict"]
+}
+
 /// The kernel gives the signal to the first thread, whose handler it is; also while the target is held
 /// still, which is the harness's doing.
 #[test]
 fn a_handler_in_the_main_thread_is_met_also_when_the_target_is_held() {
-    if Command::new("python3").args(["-c", ""]).output().is_err() {
-        println!("skipped: there is no python3 here");
-        return;
+    for to in ["leader", "group"] {
+        let options = ["--trials", "6", "--situation", "slow-handler", "--signal-to", to];
+        let Some(report) = report_of_python("main-thread-waits.py", &options) else { return };
+        let violated = violated_by(&report);
+        let denied = report["invariants"].as_array().unwrap().iter();
+        let denied = denied.filter(|it| it["level"] == "deny").map(|it| it["id"].as_str().unwrap());
+        let denied: Vec<_> = denied.filter(|id| violated.contains(*id)).collect();
+        assert_eq!(denied, [""; 0], "to the {to}: {report:#}");
+        for id in ["signal-is-handled", "new-connections-are-refused", "exits-before-deadline"] {
+            assert_eq!(verdict_on(&report, id), "satisfied", "to the {to}, {id}: {report:#}");
+        }
     }
-    let script = format!("{FOLDER}main-thread-waits.py");
-    let options =
-        ["--trials", "6", "--situation", "slow-handler", "--path", "/", "--format", "json"];
-    let options = [&options[..], &["--deadline", "8s"]].concat();
-    let ended = User::new().run(&words(&[], &options, &["python3", &script]));
-    let report: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let violated = violated_by(&report);
-    for late in ["exits-before-deadline", "new-connections-are-refused"] {
-        assert!(!violated.contains(late), "{report:#}");
-    }
-    let refused = report["invariants"].as_array().unwrap().iter();
-    let refused = refused.clone().find(|it| it["id"] == "new-connections-are-refused").unwrap();
-    assert_eq!(refused["verdict"], "satisfied", "{refused:#}");
+}
+
+/// What follows comes to a target that runs, and is not for its first thread alone.
+#[test]
+fn a_second_signal_is_met_by_any_thread_also_when_the_target_was_held_for_the_first() {
+    let options = ["--trials", "4", "--situation", "second-signal", "--second-signal", "force"];
+    let options = [&options[..], &["--profile", "strict"]].concat();
+    let Some(report) = report_of_python("second-signal-in-a-thread.py", &options) else { return };
+    let id = "repeated-signal-is-harmless";
+    assert!(!violated_by(&report).contains(id), "{report:#}");
+    let ended = report["trials"].as_array().unwrap().iter();
+    let ended = ended.filter(|it| it["signals"].as_array().unwrap().len() == 2);
+    let codes: Vec<_> = ended.map(|it| it["exit"]["code"].clone()).collect();
+    assert!(!codes.is_empty() && codes.iter().all(|it| it == 1), "{codes:?}: {report:#}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use shutdown_check::load::open::OpenConnections;
 use shutdown_check::model::event::EventKind;
 use shutdown_check::observe::recorder::Recorder;
 use shutdown_check::target::launch::Followed;
-use shutdown_check::trial::signaller::{Order, Recipient, send_from_thread};
+use shutdown_check::trial::recipient::Recipient;
+use shutdown_check::trial::signaller::{Order, send_from_thread};
 
 use super::Outcome;
 use super::samples::{Samples, row, titles};
@@ -40,6 +41,7 @@ pub(crate) fn measure() -> Outcome {
                 signal: "SIGWINCH".parse()?,
                 at: recorder.now() + AHEAD,
                 to: Recipient::Process { pid: followed.pid, handle: followed.handle()? },
+                standing_still: Vec::new(),
                 later: Vec::new(),
                 followed: None,
                 let_go: None,

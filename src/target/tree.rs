@@ -255,14 +255,21 @@ fn has_marker(pid: u32, marker: &str) -> bool {
 
 /// The processes with a variable in their environment that begins like this.
 pub fn processes_with(variable: &str) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid| {
-            environment(*pid).split(|byte| *byte == 0).any(|v| v.starts_with(variable.as_bytes()))
-        })
-        .collect()
+    let has_it = |pid: &u32| {
+        environment(*pid).split(|byte| *byte == 0).any(|v| v.starts_with(variable.as_bytes()))
+    };
+    processes().filter(has_it).collect()
+}
+
+/// The processes of a group, as far as they are seen from here (proc(5), `stat`).
+pub fn members_of_group(group: u32) -> Vec<u32> {
+    // Also one whose first thread has ended, and looks like a zombie: others may go on.
+    processes().filter(|pid| stat(*pid).is_some_and(|it| it.group == group)).collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn environment(pid: u32) -> Vec<u8> {

@@ -14,6 +14,7 @@ pub mod lives;
 mod near_job;
 mod near_scene;
 mod outward;
+pub mod recipient;
 pub mod rehearsal;
 pub mod signaller;
 mod signs;

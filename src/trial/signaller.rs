@@ -2,7 +2,6 @@
 //! readings; then watches the listener.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +12,6 @@ use crate::load::open::OpenConnections;
 use crate::model::event::{EventKind, Snapshot, SocketSeen};
 use crate::model::signal::Signal;
 use crate::model::time::Nanos;
-use crate::observe::dispositions::first_thread_takes;
 use crate::observe::exact::{AWAKE, sleep_until, spin_until, wake_exactly};
 use crate::observe::recorder::Recorder;
 use crate::observe::sockets::SocketWatch;
@@ -22,6 +20,7 @@ use crate::target::tree::{ProcessId, is_alive};
 
 use super::error::{TrialError, harness};
 use super::life::Life;
+use super::recipient::{Recipient, StandingStill, send_to_each};
 
 /// What one query to the kernel costs at most, usually.
 const QUERY: Duration = Duration::from_micros(5);
@@ -45,28 +44,6 @@ pub fn found_its_process(sent: News) -> Result<bool, TrialError> {
     }
 }
 
-/// Who gets the signal.
-#[derive(Debug)]
-pub enum Recipient {
-    /// One process.
-    Process {
-        /// Its number.
-        pid: u32,
-        /// Its handle.
-        handle: OwnedFd,
-    },
-    /// The first thread of a process.
-    FirstThread {
-        /// The process's number.
-        pid: u32,
-    },
-    /// Every process of a group.
-    Group {
-        /// The number of the group.
-        group: u32,
-    },
-}
-
 /// A signal after the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Later {
@@ -85,6 +62,9 @@ pub struct Order {
     pub at: Nanos,
     /// To whom.
     pub to: Recipient,
+    /// Whom the first signal meets, one by one, where the target stands still then; nobody where it
+    /// runs.
+    pub standing_still: Vec<StandingStill>,
     /// Those that go the same way after it, as long as there is somebody to get them.
     pub later: Vec<Later>,
     /// The process whose end is the target's, so that nothing more is sent.
@@ -161,7 +141,11 @@ fn send(
         return Err(std::io::ErrorKind::Interrupted.into());
     }
     order.sending.store(true, Ordering::SeqCst);
-    let first = bracketed(order, order.signal, recorder, realtime)?;
+    let to_all = || match order.standing_still.is_empty() {
+        true => order.to.send(order.signal),
+        false => send_to_each(&order.standing_still, order.signal),
+    };
+    let first = bracketed(to_all, recorder, realtime)?;
     let second = send_at_once(order, recorder, first.1);
     let after = look(watch, order, recorder);
     if let Some(sockets) = before {
@@ -210,7 +194,8 @@ fn send_at_once(
     }
     let at = first + later.gap;
     spin_until(recorder, at);
-    let bracket = bracketed(order, later.signal, recorder, Realtime::begin()).ok()?;
+    let send = || order.to.send(later.signal);
+    let bracket = bracketed(send, recorder, Realtime::begin()).ok()?;
     Some((later.signal, at, bracket))
 }
 
@@ -231,7 +216,8 @@ fn send_later(order: &Order, recorder: &Recorder, so_far: Sent) {
         if order.over.load(Ordering::SeqCst) {
             return;
         }
-        let Ok(bracket) = bracketed(order, *signal, recorder, realtime) else { return };
+        let send = || order.to.send(*signal);
+        let Ok(bracket) = bracketed(send, recorder, realtime) else { return };
         note(order, (*signal, at), recorder, bracket);
         last = bracket.1;
     }
@@ -251,13 +237,12 @@ fn felt(order: &Order, sent: Nanos) -> Option<Nanos> {
 
 /// Sends a signal; the clock readings just before and just after.
 fn bracketed(
-    order: &Order,
-    signal: Signal,
+    send: impl FnOnce() -> std::io::Result<()>,
     recorder: &Recorder,
     realtime: Realtime,
 ) -> std::io::Result<(Nanos, Nanos)> {
     let sending = recorder.now();
-    let sent = order.to.send(signal);
+    let sent = send();
     let after_sending = recorder.now();
     // Real-time priority is given back at once: kept, it would keep the target off the processor.
     drop(realtime);
@@ -326,43 +311,6 @@ fn look(
     match &order.life {
         Some(life) => life.look(recorder, (watch, server), &order.open),
         None => watch.look(server, &order.open.asked()).ok(),
-    }
-}
-
-impl Recipient {
-    /// The number of the process, or of the group's leader.
-    pub fn number(&self) -> u32 {
-        match self {
-            Recipient::Process { pid, .. } | Recipient::FirstThread { pid } => *pid,
-            Recipient::Group { group } => *group,
-        }
-    }
-
-    /// The same, but that the signal is the first thread's alone, unless that blocks it.
-    ///
-    /// The kernel prefers the first thread, but one that is stopped, frozen or traced it passes over,
-    /// and one that goes on may take a signal that was meant for another. Runtimes rely on the first
-    /// one being met: the handler of Python's signal module runs there, and waits there for as long
-    /// as another thread had the signal and that one sleeps.
-    pub fn as_without_standing_still(self, signal: Signal) -> Self {
-        match self {
-            Recipient::Process { pid, .. } if first_thread_takes(pid, signal) => {
-                Recipient::FirstThread { pid }
-            }
-            other => other,
-        }
-    }
-
-    fn send(&self, signal: Signal) -> std::io::Result<()> {
-        match self {
-            Recipient::Process { handle, .. } => sys::pidfd_send_signal(handle, signal),
-            Recipient::FirstThread { pid } => sys::signal_first_thread(*pid, signal),
-            Recipient::Group { group } => {
-                let signal = nix::sys::signal::Signal::try_from(signal.number())?;
-                let group = nix::unistd::Pid::from_raw(*group as i32);
-                Ok(nix::sys::signal::killpg(group, signal)?)
-            }
-        }
     }
 }
 

@@ -147,10 +147,7 @@ fn a_denied_invariant_that_is_newly_violated_is_worse_whatever_the_numbers_say()
     let found = compared(&before, &after);
     assert_eq!((found.invariants[0].change, found.exit_code), (Change::Worse, 1));
     let told = text(&found, true).replace("\n            ", " ");
-    assert!(
-        told.contains("it held before, and one violation fails a run"),
-        "{told}"
-    );
+    assert!(told.contains("it held before, and one violation fails a run"), "{told}");
     assert_eq!(change(&run("warn", (0, 12)), &run("warn", (1, 12))), (Change::PerhapsWorse, 0));
 }
 

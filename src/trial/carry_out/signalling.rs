@@ -8,8 +8,9 @@ use crate::target::launch::{Followed, Launched};
 use crate::target::tree::process_id;
 use crate::trial::error::{TrialError, harness};
 use crate::trial::interrupt::Interrupt;
+use crate::trial::recipient::Recipient;
 use crate::trial::signaller::{
-    Later, News, Order, Recipient, Told, found_its_process, notice, send_from_thread,
+    Later, News, Order, Told, found_its_process, notice, send_from_thread,
 };
 
 use super::Course;
@@ -33,7 +34,8 @@ impl Course<'_> {
             .map_err(harness("take hold of the process to signal"))?;
         let stands_still =
             self.let_go.is_some() || matches!(planned.moment, Moment::AtSyscall { .. });
-        let to = if stands_still { to.as_without_standing_still(planned.signal) } else { to };
+        let standing_still =
+            if stands_still { to.standing_still(planned.signal) } else { Vec::new() };
         let parts = u16::try_from(self.parts.len()).unwrap_or(u16::MAX);
         let connections = self.trial.load.connections.max(parts);
         let soon = || self.recorder.now() + notice(connections) + Duration::from_micros(200);
@@ -43,6 +45,7 @@ impl Course<'_> {
             signal: planned.signal,
             at,
             to,
+            standing_still,
             later: later
                 .map(|it| Later { signal: it.signal, gap: it.moment.gap().unwrap_or_default() })
                 .collect(),

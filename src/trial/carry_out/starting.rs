@@ -20,7 +20,8 @@ use crate::target::ready::{Found, NotReady, ready};
 use crate::trial::error::{Early, TrialError, harness};
 use crate::trial::interrupt::Interrupt;
 use crate::trial::leftovers::look_for_leftovers;
-use crate::trial::signaller::{News, Order, Recipient, Told, found_its_process, send_from_thread};
+use crate::trial::recipient::Recipient;
+use crate::trial::signaller::{News, Order, Told, found_its_process, send_from_thread};
 use crate::trial::started::{Started, search, start};
 use crate::trial::subject::Subject;
 
@@ -158,6 +159,7 @@ impl Starting<'_> {
             signal: self.planned.signal,
             at,
             to,
+            standing_still: Vec::new(),
             later: Vec::new(),
             followed: None,
             let_go: None,
