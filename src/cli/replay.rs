@@ -31,9 +31,9 @@ use saved::settings_of;
 
 /// A failure is run so often at least, unless it comes back before: a rate by fewer says little.
 const RUNS_LEAST: u32 = 10;
-/// Where nobody knows how often it fails, so many show at least that it does not often.
+/// Where nobody knows how often it fails, or it is too rare, so many show that it does not often.
 const RUNS_UNKNOWN: u32 = 30;
-/// What is rarer than once in a hundred takes more, and the user's word (--trials).
+/// What was seen less often than once in fifteen runs takes more, and the user's word (--trials).
 const RUNS_MOST: u32 = 300;
 /// A trial with several signals is compared with so many that have one.
 const COMPARED_WITH: usize = 8;
@@ -194,8 +194,9 @@ impl Case {
     /// Runs it until it has failed often enough, or held so often that it is fixed.
     fn run(&self, bench: &Bench<'_>, runs: Option<u32>, until: Option<Instant>) -> Replayed {
         let needed = runs.unwrap_or_else(|| match self.recorded.runs_to_tell() {
-            None => RUNS_UNKNOWN,
-            Some(needed) => needed.clamp(RUNS_LEAST, RUNS_MOST),
+            Some(needed) if needed <= RUNS_MOST => needed.max(RUNS_LEAST),
+            // Too few would tell no more than some.
+            _ => RUNS_UNKNOWN,
         });
         let compared = match self.invariant == invariants::REPEATED {
             // What one signal does as well is not the repetition's fault.

@@ -261,7 +261,11 @@ impl FromStr for Found {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?}: write it as '2026-11-22, 9 of 10 runs'");
-        let is_day = |text: &str| text.split('-').map(str::len).eq([4, 2, 2]);
+        let is_day = |text: &str| {
+            let parts = || text.split('-');
+            let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+            parts().map(str::len).eq([4, 2, 2]) && parts().all(is_number)
+        };
         let (on, rate) = match text.split_once(", ") {
             Some((on, rate)) => (on, rate.parse().map_err(|_| wrong())?),
             // What was not run again has no rate.
@@ -343,7 +347,7 @@ mod tests {
         let unknown = Found { on: "2026-11-22".into(), rate: Rate::default() };
         assert_eq!(unknown.to_string(), "2026-11-22");
         assert_eq!("2026-11-22".parse(), Ok(unknown));
-        for wrong in ["", "9 of 10 runs", "today", "2026-11-22, often"] {
+        for wrong in ["", "9 of 10 runs", "abcd-ef-gh", "2026-11-22, often"] {
             assert!(wrong.parse::<Found>().is_err(), "{wrong}");
         }
     }

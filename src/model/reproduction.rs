@@ -10,12 +10,10 @@ use super::plan::Trial;
 use super::run::{Evidence, TrialReport};
 use super::statistics::{fisher_exact, rate_bounds_95};
 
-/// With less than this probability, a failure that is still there would have stayed away.
-const UNNOTICED: f64 = 0.05;
+/// Two rates that are this improbable to be the same by chance are called different.
+const CHANCE: f64 = 0.05;
 /// Nobody waits for more runs.
 const RUNS_TO_TELL_MAX: u32 = 100_000;
-/// A rate that is this improbable to be the same by chance is called lower.
-const CHANCE: f64 = 0.05;
 
 /// How often a trial failed, of the runs that could show it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,15 +48,15 @@ impl Rate {
     /// How many runs without a failure are needed to say that it is gone: so many that they are fewer
     /// failures than at the recorded rate, and not by chance (Fisher's exact test, one-sided, 5 %).
     /// What was seen in one of two runs may fail in one of ten: it takes more than what failed in
-    /// nine of ten. Nothing where none failed: how rare it is, nobody knows then.
+    /// nine of ten. Nothing where none failed, as nobody knows how rare it is then, or where it is so
+    /// rare that it would take more than 100 000.
     pub fn runs_to_tell(self) -> Option<u32> {
         let held = self.runs.checked_sub(self.failed).filter(|_| self.failed > 0)?;
         let mut by_chance = 1.0;
-        let enough = (1..=RUNS_TO_TELL_MAX).find(|more| {
+        (1..=RUNS_TO_TELL_MAX).find(|more| {
             by_chance *= f64::from(held + more) / f64::from(self.runs + more);
-            by_chance < UNNOTICED
-        });
-        Some(enough.unwrap_or(u32::MAX))
+            by_chance < CHANCE
+        })
     }
 
     /// Whether a simpler trial fails no less often, as far as its runs tell; nothing as long as they
@@ -150,7 +148,8 @@ pub struct Reproduction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
-    /// So many runs held that, at the rate that was recorded, it would have been seen.
+    /// So many runs held, and none failed, that it is no chance that the runs which it was recorded by
+    /// failed more often (Fisher's exact test, 5 %).
     Fixed,
     /// It was seen again.
     StillFails,
@@ -230,7 +229,7 @@ mod tests {
         assert_eq!(rate(1, 1).runs_to_tell(), Some(20), "1 / 21");
         assert_eq!(rate(0, 10).runs_to_tell(), None, "it may be as rare as it likes");
         assert_eq!(rate(0, 0).runs_to_tell(), None);
-        assert_eq!(rate(1, 1_000_000).runs_to_tell(), Some(u32::MAX));
+        assert_eq!(rate(1, 1_000_000).runs_to_tell(), None, "nobody waits for so many");
         for recorded in [rate(1, 2), rate(9, 10), rate(1, 10), rate(3, 7)] {
             let tell = recorded.runs_to_tell().unwrap();
             let one_sided = |runs: u32| {

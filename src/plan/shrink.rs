@@ -256,8 +256,8 @@ fn in_situation(
     Simpler { trial: simpler, step }
 }
 
-/// Fewer connections: one, then half, then less and less less, so that what needs several is found by
-/// bisection, and the least of it by steps.
+/// Fewer connections: one, then half, then a quarter, an eighth and a sixteenth less, then one less, so
+/// that what needs several is found by bisection, and the least of it by steps.
 fn connections(trial: &Trial) -> Vec<Simpler> {
     let now = trial.load.connections;
     let less = [now - now / 4, now - now / 8, now - now / 16, now.saturating_sub(1)];

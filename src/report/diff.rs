@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::invariants::BOTH_SIGNALS;
-use crate::model::comparison::{Table, compare_rates, compare_values, corrected};
+use crate::model::comparison::{RateTest, Table, compare_rates, corrected};
 use crate::model::diff::{
     CHANCE, CellDiff, Change, DIFF_VERSION, DiffOutcome, DiffReport, ExitDiff, InvariantDiff,
     Often, Side, TimeDiff,
@@ -15,20 +15,15 @@ use crate::model::number::FIRST_KNOWN;
 use crate::model::plan::Situation;
 use crate::model::run::{InvariantReport, RunReport, Tool, TrialReport};
 use crate::model::signal::Signal;
-use crate::model::statistics::{fisher_exact, quantile};
+use crate::model::statistics::fisher_exact;
 use crate::model::verdict::{Severity, VerdictName};
 
 mod text;
+mod times;
 mod unfair;
 
 pub use text::{markdown, text};
 
-/// A time has to change by so much of itself to matter,
-const MATTERS: f64 = 0.1;
-/// and by so many milliseconds: less is what a busy machine adds.
-const MATTERS_MS: f64 = 10.0;
-/// Said of a longer time.
-const PRICE: &str = "perhaps the price of what became better";
 const ALIVE: &str = "alive at the deadline";
 
 /// A kind of trial: situation, moment and first signal.
@@ -43,7 +38,7 @@ pub fn diff(tool: Tool, before: (&str, &RunReport), after: (&str, &RunReport)) -
     let same_machine = !unfair.iter().any(|it| unfair::is_about_time(&it.what));
     let invariants = invariants((before.1, after.1), &kinds);
     let exits = exits(&kinds);
-    let times = times(&kinds, same_machine, &invariants);
+    let times = times::times(&kinds, same_machine, &invariants);
     let outcome = outcome(&invariants, &times, &exits);
     DiffReport {
         schema_version: DIFF_VERSION.to_owned(),
@@ -106,16 +101,19 @@ fn tables<'k>(
     both.map(move |(kind, (before, after))| (kind, (count(before), count(after))))
 }
 
-/// The same as strata of a test. Kinds of which both reports have as many trials are one: which kinds
-/// there were then tells nothing apart, and a fourfold table of all of them is the stronger test. It
-/// is no less strict, since sums of unlike chances vary less than those of like ones (Hoeffding,
-/// 1956).
-fn strata(kinds: &Kinds<'_>, is: &dyn Fn(&TrialReport) -> bool) -> Vec<Table> {
-    let (alike, mut strata): (Vec<Table>, Vec<Table>) =
-        tables(kinds, is).map(|(_, table)| table).partition(|(before, after)| before.1 == after.1);
+/// Compares in how many of the trials something is so, kind by kind; kinds of which both reports have
+/// one trial are one kind.
+///
+/// Of those the stratified test would see the pairs alone that differ, and a fourfold table of all of
+/// them is the stronger one. It is no less strict: which kinds there were tells nothing apart, and
+/// sums of unlike chances vary less than those of like ones (Hoeffding, 1956).
+fn compare_kinds(kinds: &Kinds<'_>, is: &dyn Fn(&TrialReport) -> bool) -> Option<RateTest> {
+    let all = tables(kinds, is).map(|(_, table)| table);
+    let (single, mut strata): (Vec<Table>, Vec<Table>) =
+        all.partition(|(before, after)| before.1 == 1 && after.1 == 1);
     let sum = |one: (u64, u64), other: (u64, u64)| (one.0 + other.0, one.1 + other.1);
-    strata.extend(alike.into_iter().reduce(|a, b| (sum(a.0, b.0), sum(a.1, b.1))));
-    strata
+    strata.extend(single.into_iter().reduce(|a, b| (sum(a.0, b.0), sum(a.1, b.1))));
+    compare_rates(&strata)
 }
 
 // ---- invariants ----------------------------------------------------------------------------
@@ -131,7 +129,7 @@ fn invariants((before, after): (&RunReport, &RunReport), kinds: &Kinds<'_>) -> V
         .map(|id| {
             let violates = |it: &TrialReport| it.violated.iter().any(|violated| violated == id);
             // What compares signals is in no trial by itself.
-            if *id == BOTH_SIGNALS { None } else { compare_rates(&strata(kinds, &violates)) }
+            if *id == BOTH_SIGNALS { None } else { compare_kinds(kinds, &violates) }
         })
         .collect();
     let found: Vec<f64> = tests.iter().flatten().map(|test| test.p).collect();
@@ -274,7 +272,7 @@ fn judged(
     }
 }
 
-// ---- exits and times -----------------------------------------------------------------------
+// ---- exits ---------------------------------------------------------------------------------
 
 fn end(trial: &TrialReport) -> String {
     match &trial.exit {
@@ -291,7 +289,7 @@ fn exits(kinds: &Kinds<'_>) -> Vec<ExitDiff> {
     let all = kinds.values().flat_map(|(before, after)| before.iter().chain(after));
     let ends: std::collections::BTreeSet<String> = all.map(|it| end(it)).collect();
     let tests: Vec<_> =
-        ends.iter().map(|name| compare_rates(&strata(kinds, &|it| end(it) == *name))).collect();
+        ends.iter().map(|name| compare_kinds(kinds, &|it| end(it) == *name)).collect();
     let found: Vec<f64> = tests.iter().flatten().map(|test| test.p).collect();
     let mut right = corrected(&found).into_iter();
     let count =
@@ -316,79 +314,6 @@ fn exits(kinds: &Kinds<'_>) -> Vec<ExitDiff> {
         ExitDiff { change, before, after, p, end: name }
     });
     diffs.collect()
-}
-
-/// A time that a trial has, if it has.
-type Time = fn(&TrialReport) -> Option<f64>;
-
-fn times(kinds: &Kinds<'_>, same_machine: bool, invariants: &[InvariantDiff]) -> Vec<TimeDiff> {
-    // Who loses requests is sooner done: that a server takes longer which loses them no more is the
-    // price of it.
-    let is_mended = invariants
-        .iter()
-        .any(|it| it.change == Change::Better && it.verdict_after == Some(VerdictName::Satisfied));
-    let differ = invariants.iter().filter(|it| it.change != Change::Same);
-    let differ: Vec<&str> = differ.map(|it| it.id.as_str()).collect();
-    let is_alike = |it: &TrialReport| !it.violated.iter().any(|id| differ.contains(&id.as_str()));
-    let all: [(&str, Time); 3] = [
-        ("drain", |it| it.drain_ms),
-        ("refusal", |it| it.refused_after_ms.filter(|_| it.situation.has_late_connections())),
-        ("exit", |it| it.exit.as_ref()?.after_ms),
-    ];
-    let found = all.into_iter().filter_map(|(what, of)| {
-        // How long a start takes that is broken off is about no shutdown.
-        let kinds = kinds.iter().filter(|(kind, _)| kind.0 != Situation::Startup);
-        let values = |trials: &[&TrialReport]| {
-            trials.iter().filter(|it| is_alike(it)).filter_map(|it| of(it)).collect()
-        };
-        let strata: Vec<(Vec<f64>, Vec<f64>)> =
-            kinds.map(|(_, (before, after))| (values(before), values(after))).collect();
-        Some((what, compare_values(&strata)?, strata))
-    });
-    let found: Vec<_> = found.collect();
-    let right = corrected(&found.iter().map(|(_, test, _)| test.p).collect::<Vec<_>>());
-    let both = found.into_iter().zip(right);
-    both.map(|((what, test, strata), p)| {
-        let compared = || strata.iter().filter(|(a, b)| !a.is_empty() && !b.is_empty());
-        let mut before: Vec<f64> = compared().flat_map(|(before, _)| before.clone()).collect();
-        let mut after: Vec<f64> = compared().flat_map(|(_, after)| after.clone()).collect();
-        before.sort_by(f64::total_cmp);
-        after.sort_by(f64::total_cmp);
-        let median = |values: &[f64]| quantile(values, 0.5).unwrap_or_default();
-        let least = (median(&before) * MATTERS).max(MATTERS_MS);
-        let (change, note) = match timed((p, test.shift), least, same_machine) {
-            (Change::Worse, _) if is_mended => (Change::Changed, Some(PRICE)),
-            other => other,
-        };
-        TimeDiff {
-            what: what.to_owned(),
-            change,
-            median_before_ms: median(&before),
-            median_after_ms: median(&after),
-            shift_ms: test.shift,
-            trials_before: before.len() as u32,
-            trials_after: after.len() as u32,
-            p,
-            note: note.map(str::to_owned),
-        }
-    })
-    .collect()
-}
-
-/// What became of a time that is longer by so much, where less than the least does not matter.
-fn timed((p, shift): (f64, f64), least: f64, same_machine: bool) -> (Change, Option<&'static str>) {
-    if shift.abs() < least {
-        return (Change::Same, (p <= CHANCE).then_some("so little does not matter"));
-    }
-    let other = "the machine, or what it was asked, was another";
-    match (shift > 0.0, p <= CHANCE, same_machine) {
-        (true, true, true) => (Change::Worse, None),
-        (false, true, true) => (Change::Better, None),
-        (true, true, false) => (Change::PerhapsWorse, Some(other)),
-        (false, true, false) => (Change::PerhapsBetter, Some(other)),
-        (true, false, _) => (Change::PerhapsWorse, None),
-        (false, false, _) => (Change::PerhapsBetter, None),
-    }
 }
 
 // ---- all of it -----------------------------------------------------------------------------

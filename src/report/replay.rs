@@ -89,8 +89,11 @@ fn not_shown(it: &Replayed) -> String {
         (Some(needed), ..) => {
             format!("after {}, {needed} are needed to tell (--trials {needed})", it.recorded)
         }
-        (None, _, 0) => "how often it fails is not known".to_owned(),
-        (None, _, others) => {
+        (None, 1.., _) => {
+            format!("after {}, more are needed to tell than anybody waits for", it.recorded)
+        }
+        (None, 0, 0) => "how often it fails is not known".to_owned(),
+        (None, 0, others) => {
             let others = counted(others.into(), "other run", "other runs");
             format!("how often it fails is not known: {others} of this kind held")
         }

@@ -116,29 +116,63 @@ fn what_is_more_than_chance_is_better_or_worse() {
     assert_eq!(change(&run("allow", (2, 40)), &run("allow", (30, 40))), (Change::Worse, 0));
 }
 
-/// One trial of each kind, as in a short run: together they are a table of six against six.
+/// One trial of each of six kinds, of which so many fail, and of others that have nothing to lose.
+fn six_kinds(failed: usize, ms: f64, (idle, idle_ms): (usize, f64)) -> RunReport {
+    let kinds = ["slow-handler", "streaming", "uploading", "load", "mixed", "one-request"];
+    let violated: &[&str] = if failed > 0 { &[IN_FLIGHT] } else { &[] };
+    let mut all: Vec<Value> = kinds.iter().map(|kind| trial(kind, violated, ms)).collect();
+    // What several signals break is not judged by what one breaks, but it is lost.
+    for n in 0..16 {
+        let mut again = trial("second-signal", &[], ms + f64::from(n));
+        let outcome = if failed > 0 { "reset" } else { "completed" };
+        again["outcomes"] = json!({ "processing": { outcome: 1 } });
+        all.push(again);
+    }
+    all.extend((0..idle).map(|n| trial("idle", &[], idle_ms + n as f64)));
+    let verdict = if failed > 0 { "violated" } else { "satisfied" };
+    report(&[(IN_FLIGHT, "deny", verdict)], all)
+}
+
+/// As in a short run: together they are a table of six against six.
 #[test]
 fn kinds_that_both_reports_have_as_often_are_compared_together() {
-    let kinds = ["slow-handler", "streaming", "uploading", "load", "mixed", "one-request"];
-    let of = |failed: usize, ms: f64| {
-        let violated: &[&str] = if failed > 0 { &[IN_FLIGHT] } else { &[] };
-        let mut all: Vec<Value> = kinds.iter().map(|kind| trial(kind, violated, ms)).collect();
-        let idle = (0..8).map(|n| trial("idle", &[], ms + f64::from(n)));
-        all.extend(idle);
-        let verdict = if failed > 0 { "violated" } else { "satisfied" };
-        report(&[(IN_FLIGHT, "deny", verdict)], all)
-    };
-    let (bad, mended) = (of(6, 3.0), of(0, 800.0));
+    let (bad, mended) = (six_kinds(6, 3.0, (8, 3.0)), six_kinds(0, 800.0, (8, 3.0)));
     let found = compared(&bad, &mended);
     assert_eq!(found.invariants[0].change, Change::Better);
-    assert!(found.invariants[0].p.unwrap() < 0.02, "{:?}", found.invariants[0]);
-    // It takes longer now, since it waits for its requests: that fails nothing.
-    assert_eq!((found.outcome, found.exit_code), (DiffOutcome::Better, 0));
-    let price = |it: &TimeDiff| it.change == Change::Changed && it.note.as_deref() == Some(PRICE);
-    assert!(found.times.iter().any(price), "{:?}", found.times);
+    assert!(found.invariants[0].p.unwrap() < 0.01, "{:?}", found.invariants[0]);
     assert_eq!(change(&mended, &bad), (Change::Worse, 1));
-    // Where nothing was mended, it does.
-    assert_eq!(compared(&of(0, 3.0), &mended).outcome, DiffOutcome::Worse);
+}
+
+/// What always fails, or never does, tells nothing, and hides nothing either.
+#[test]
+fn kinds_that_always_fail_hide_no_change_in_others() {
+    let kinds = ["load", "mixed", "streaming", "uploading", "delivered", "queued", "partial-head"];
+    let of = |failed: usize| {
+        let mut all: Vec<Value> = kinds.iter().flat_map(|kind| trials(kind, (6, 6))).collect();
+        for kind in ["slow-handler", "one-request", "fresh"] {
+            all.extend(trials(kind, (failed, 6)));
+        }
+        report(&[(IN_FLIGHT, "deny", "violated")], all)
+    };
+    assert_eq!(change(&of(0), &of(4)), (Change::Worse, 1));
+    assert_eq!(change(&of(0), &of(0)), (Change::Same, 0));
+}
+
+#[test]
+fn what_waits_for_its_requests_takes_longer_where_it_lost_them() {
+    let found = compared(&six_kinds(6, 3.0, (8, 3.0)), &six_kinds(0, 800.0, (8, 3.0)));
+    assert_eq!((found.outcome, found.exit_code), (DiffOutcome::Better, 0));
+    let price =
+        |it: &TimeDiff| it.change == Change::Changed && it.note.as_deref() == Some(times::PRICE);
+    assert!(found.times.iter().any(price), "{:?}", found.times);
+    // Where nothing was lost, that explains nothing; nor where nothing was mended.
+    let idle = compared(&six_kinds(6, 3.0, (8, 3.0)), &six_kinds(0, 800.0, (8, 25e3)));
+    assert_eq!((idle.outcome, idle.exit_code), (DiffOutcome::Worse, 1), "{:?}", idle.times);
+    let few = |failed, ms, idle_ms| six_kinds(failed, ms, (3, idle_ms));
+    let found = compared(&few(6, 3.0, 3.0), &few(0, 800.0, 25e3));
+    assert!(found.times.iter().any(|it| it.change == Change::PerhapsWorse), "{:?}", found.times);
+    let same = compared(&six_kinds(0, 3.0, (8, 3.0)), &six_kinds(0, 800.0, (8, 3.0)));
+    assert_eq!(same.outcome, DiffOutcome::Worse, "{:?}", same.times);
 }
 
 #[test]

@@ -59,8 +59,15 @@ pub fn updated(snapshot: &Snapshot, seen: &Seen) -> Snapshot {
     }
     for (id, (level, held)) in new.invariants {
         let was = snapshot.invariants.get(&id).map(|(_, held)| *held);
-        let stays = was.filter(|was| held_differs(Some(*was), &seen.invariants[&id]).is_none());
-        updated.invariants.insert(id, (level, stays.unwrap_or(held)));
+        // What is equal within its margins stays as it is, and what is a rarity is not accepted.
+        let is_taken = match standing(was, &seen.invariants[&id]) {
+            Standing::Differs(_) => true,
+            Standing::Same => was.is_none(),
+            Standing::TooSeldom | Standing::HeldThisTime | Standing::NotShown => false,
+        };
+        if is_taken {
+            updated.invariants.insert(id, (level, held));
+        }
     }
     for (key, fate) in new.requests {
         let was = snapshot.requests.get(&key);
@@ -89,30 +96,26 @@ impl Comparison {
         for (id, invariant) in ids {
             let was = snapshot.invariants.get(id);
             let held = was.map(|(_, held)| *held);
-            if let Some(is) = held_differs(held, invariant) {
-                let because = because(invariant);
-                self.differs(id, held.as_ref().map(|held| held as _), is.to_string(), because);
-            }
-            match (held, invariant.held()) {
-                (None, None) => {}
-                (None | Some(Held::Satisfied), Some(Held::Violated | Held::AlwaysViolated))
-                    if held_differs(held, invariant).is_none() =>
-                {
-                    self.compared += 1;
-                    let (part, of) =
-                        (invariant.violated, counted(invariant.trials, "trial", "trials"));
+            self.compared += u32::from(held.is_some() && invariant.held().is_some());
+            match standing(held, invariant) {
+                Standing::Differs(is) => {
+                    let because = because(invariant);
+                    self.differs(id, held.as_ref().map(|held| held as _), is.to_string(), because);
+                }
+                Standing::TooSeldom => {
+                    let of = counted(invariant.trials, "trial", "trials");
+                    let part = invariant.violated;
                     self.notes.push(format!(
-                        "{id} was violated in {part} of {of}: too seldom to tell from before"
+                        "{id} was violated in {part} of {of}: too seldom to tell from {}",
+                        if held.is_some() { "before" } else { "none, and not kept" }
                     ));
                 }
-                (None, Some(Held::Satisfied)) => {}
-                (Some(_), None) => lacking.push(&**id),
-                (Some(Held::Violated), Some(Held::Satisfied)) => {
-                    self.compared += 1;
-                    let held = format!("{id} is violated in the snapshot, and held this time");
-                    self.notes.push(held);
+                Standing::HeldThisTime => {
+                    let note = format!("{id} is violated in the snapshot, and held this time");
+                    self.notes.push(note);
                 }
-                _ => self.compared += 1,
+                Standing::NotShown if held.is_some() => lacking.push(&**id),
+                Standing::NotShown | Standing::Same => {}
             }
             if let Some((level, _)) = was.filter(|(level, _)| *level != invariant.level) {
                 let because = "what its violation does is set otherwise".to_owned();
@@ -202,24 +205,38 @@ fn listed(items: &BTreeSet<String>) -> String {
     items.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// What an invariant is now, where that is not what it was and can't be chance.
-fn held_differs(was: Option<Held>, now: &Invariant) -> Option<Held> {
-    let is = now.held()?;
-    let differs = match (was, is) {
-        (Some(Held::Violated | Held::AlwaysViolated), Held::Violated | Held::AlwaysViolated) => {
-            false
-        }
-        // What was not accepted.
-        (_, Held::Violated | Held::AlwaysViolated) => {
-            now.level == Severity::Deny || is_usual(now.violated, now.trials)
-        }
-        (Some(Held::AlwaysViolated), Held::Satisfied) => now.trials >= ALL_OF,
-        _ => false,
-    };
-    differs.then_some(is)
+/// How an invariant stands to what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is something else, and not by chance.
+    Differs(Held),
+    /// It is violated so seldom that it may have been so before.
+    TooSeldom,
+    /// What is violated sometimes was not this time.
+    HeldThisTime,
+    /// The same, or it held and is new.
+    Same,
+    /// This run shows nothing of it.
+    NotShown,
 }
 
-/// Whether so many of the trials are more than a rarity that the run of the snapshot may have missed.
+fn standing(was: Option<Held>, now: &Invariant) -> Standing {
+    use Held::{AlwaysViolated, Satisfied, Violated};
+    let is_usual = now.level == Severity::Deny || is_usual(now.violated, now.trials);
+    match (was, now.held()) {
+        (_, None) => Standing::NotShown,
+        (Some(Violated | AlwaysViolated), Some(Violated | AlwaysViolated)) => Standing::Same,
+        // What was not accepted.
+        (_, Some(is @ (Violated | AlwaysViolated))) if is_usual => Standing::Differs(is),
+        (_, Some(Violated | AlwaysViolated)) => Standing::TooSeldom,
+        (Some(AlwaysViolated), Some(is)) if now.trials >= ALL_OF => Standing::Differs(is),
+        (Some(Violated), Some(Satisfied)) => Standing::HeldThisTime,
+        (_, Some(Satisfied)) => Standing::Same,
+    }
+}
+
+/// Whether so many of the trials are more than a rarity that the run of the snapshot may have missed:
+/// how many trials that had is not kept, since it is another number each time.
 fn is_usual(some: u64, of: u64) -> bool {
     some >= 2 || 2 * some >= of
 }

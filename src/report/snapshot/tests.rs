@@ -87,6 +87,34 @@ fn what_fails_by_chance_may_hold_by_chance() {
     assert_eq!(told(&requests(40, 0, 0), &requests(40, 0, 2)).len(), 1);
 }
 
+/// What only warns, and came once in many trials, the run of the snapshot may have missed.
+#[test]
+fn a_rarity_that_fails_no_run_is_said_and_is_no_difference() {
+    let warns = |mut seen: Seen| {
+        seen.invariants.get_mut(ID).unwrap().level = Severity::Warn;
+        seen
+    };
+    let (held, unknown) = (warns(satisfied(30)), warns(verdict(VerdictName::NotApplicable, 0, 0)));
+    for (part, of, differs) in [(1, 30, false), (1, 3, false), (1, 2, true), (2, 30, true)] {
+        let rare = warns(violated(of, part));
+        for was in [&held, &unknown] {
+            assert_eq!(told(was, &rare).len(), usize::from(differs), "{part} of {of}");
+        }
+        let notes = compare(&held.snapshot(), &rare).notes;
+        assert_eq!(notes.iter().any(|it| it.contains("too seldom")), !differs, "{notes:?}");
+        // What fails a run is a difference even once.
+        assert_eq!(told(&satisfied(30), &violated(of, part)).len(), 1);
+        // And a rarity is not accepted by the way.
+        for was in [&held, &unknown] {
+            let is_kept = updated(&was.snapshot(), &rare) != was.snapshot();
+            assert_eq!(is_kept, differs, "{part} of {of}");
+        }
+    }
+    let notes = compare(&unknown.snapshot(), &warns(violated(30, 1))).notes;
+    let expected = "was violated in 1 of 30 trials: too seldom to tell from none, and not kept";
+    assert_eq!(notes, [format!("{ID} {expected}")]);
+}
+
 #[test]
 fn a_time_differs_only_where_it_is_clearly_outside() {
     let of = |seconds: f64| times(&[seconds; 9]);
@@ -163,6 +191,7 @@ fn any_seen() -> impl Strategy<Value = Seen> {
         (VerdictName::Inconclusive, 0, 0),
         (VerdictName::Satisfied, 1, 0),
         (VerdictName::Satisfied, 30, 0),
+        (VerdictName::Violated, 30, 1),
         (VerdictName::Violated, 30, 2),
         (VerdictName::Violated, 30, 30),
         (VerdictName::Violated, 2, 2),
