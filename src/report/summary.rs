@@ -28,7 +28,7 @@ mod reproduced;
 mod run;
 
 pub use bound::{Cases, is_violated};
-pub use controls::is_about_losses;
+pub use controls::{is_about_losses, phases_of};
 use losses::{Losses, losses};
 pub(super) use pid_1::NEVER_EXITS;
 pub use reproduced::{Said, beside};

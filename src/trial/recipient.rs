@@ -25,7 +25,7 @@ pub enum Recipient {
     },
 }
 
-/// A process of which no thread runs when it is signalled.
+/// A process that stands still when it is signalled, or of which a thread does (at a system call).
 ///
 /// The kernel prefers the first thread, but one that is stopped, frozen or traced it passes over, and
 /// one that goes on may take a signal that was meant for another. Runtimes rely on the first one being
@@ -93,7 +93,8 @@ impl StandingStill {
     }
 }
 
-/// Sends it to each of them; none takes a step before the last one has it.
+/// Sends it to each of them. Held still, none takes a step before the last one has it; at a system
+/// call, where the others run, a process of a group that is forked meanwhile gets none.
 ///
 /// # Errors
 /// When none could be signalled, as killpg(2): why the last of them could not.

@@ -156,6 +156,34 @@ fn kinds_that_always_fail_hide_no_change_in_others() {
     };
     assert_eq!(change(&of(0), &of(4)), (Change::Worse, 1));
     assert_eq!(change(&of(0), &of(0)), (Change::Same, 0));
+    // One trial of each: ten that fail on both sides, ten that hold, and eight that fail newly.
+    let single = |newly: usize| {
+        let all = (0..28).map(|n| {
+            let violated: &[&str] = if n < 10 + newly { &[IN_FLIGHT] } else { &[] };
+            let mut trial = trial("slow-handler", violated, 300.0);
+            trial["moment"] = json!(format!("+{n} ms"));
+            trial
+        });
+        report(&[(IN_FLIGHT, "deny", "violated")], all.collect())
+    };
+    assert_eq!(change(&single(0), &single(8)), (Change::Worse, 1));
+    assert_eq!(change(&single(8), &single(0)), (Change::Better, 0));
+}
+
+/// Most kinds are as quick as before, and one is not: their median says nothing of it.
+#[test]
+fn a_kind_of_trial_that_is_slower_by_itself_is_named() {
+    let of = |ms: f64| {
+        let usual = (0..40).map(|n| trial("load", &[], 300.0 + f64::from(n)));
+        let slow = (0..10).map(|n| trial("stalled-reader", &[], ms + f64::from(n)));
+        report(&[(IN_FLIGHT, "deny", "satisfied")], usual.chain(slow).collect())
+    };
+    let found = compared(&of(40.0), &of(25e3));
+    assert_eq!((found.outcome, found.exit_code), (DiffOutcome::Worse, 1), "{:?}", found.times);
+    let told = text(&found, true).replace("\n            ", " ");
+    assert!(told.contains("stalled-reader, reached: 4"), "{told}");
+    assert_eq!(compared(&of(40.0), &of(45.0)).outcome, DiffOutcome::Same);
+    assert_eq!(compared(&of(25e3), &of(40.0)).outcome, DiffOutcome::Same);
 }
 
 #[test]
@@ -168,6 +196,23 @@ fn what_waits_for_its_requests_takes_longer_where_it_lost_them() {
     // Where nothing was lost, that explains nothing; nor where nothing was mended.
     let idle = compared(&six_kinds(6, 3.0, (8, 3.0)), &six_kinds(0, 800.0, (8, 25e3)));
     assert_eq!((idle.outcome, idle.exit_code), (DiffOutcome::Worse, 1), "{:?}", idle.times);
+    // One of many that lost something does not excuse the others, nor does what is lost still.
+    let rare = |lost: usize, outcome: &str, exit_ms: f64| {
+        let mut all: Vec<Value> =
+            six_kinds(6 * lost, 3.0, (0, 0.0)).trials.iter().map(|it| json!(it)).collect();
+        for n in 0..40 {
+            let mut slow = trial("mixed-signals", &[], exit_ms + n as f64);
+            if n == 0 || outcome == "reset" {
+                slow["outcomes"] = json!({ "processing": { outcome: 1 } });
+            }
+            all.push(slow);
+        }
+        report(&[(IN_FLIGHT, "deny", if lost > 0 { "violated" } else { "satisfied" })], all)
+    };
+    for (before, after) in [("truncated", "completed"), ("reset", "reset")] {
+        let found = compared(&rare(1, before, 3.0), &rare(0, after, 25e3));
+        assert_eq!(found.outcome, DiffOutcome::Worse, "{before}, {after}: {:?}", found.times);
+    }
     let few = |failed, ms, idle_ms| six_kinds(failed, ms, (3, idle_ms));
     let found = compared(&few(6, 3.0, 3.0), &few(0, 800.0, 25e3));
     assert!(found.times.iter().any(|it| it.change == Change::PerhapsWorse), "{:?}", found.times);

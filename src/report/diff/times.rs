@@ -1,12 +1,14 @@
 //! Which times became longer or shorter, and what a repair costs.
 
-use crate::model::comparison::{compare_values, corrected};
+use crate::model::comparison::{RankTest, compare_values, corrected};
 use crate::model::diff::{CHANCE, Change, InvariantDiff, TimeDiff};
+use crate::model::phase::Phase;
 use crate::model::plan::Situation;
 use crate::model::run::TrialReport;
 use crate::model::statistics::quantile;
 use crate::model::verdict::VerdictName;
-use crate::report::summary::is_about_losses;
+use crate::report::numbers::time;
+use crate::report::summary::phases_of;
 
 use super::Kinds;
 
@@ -21,7 +23,7 @@ const PERHAPS: &str = "in trials that lost nothing before, it could be chance";
 /// It is about losses as well: of what was begun, and not for a client.
 const JOBS: &str = "jobs-finish";
 /// Phases in which somebody waits whom a shutdown may not forget.
-const WAITING: [&str; 4] = ["processing", "uploading", "delivered", "queued"];
+const WAITING: [Phase; 4] = [Phase::Processing, Phase::Uploading, Phase::Delivered, Phase::Queued];
 /// Outcomes of requests that nobody lost.
 const KEPT: [&str; 3] = ["completed", "rejected", "unverifiable"];
 
@@ -36,12 +38,24 @@ const TIMES: [(&str, Time, bool); 3] = [
     ("exit", |it| it.exit.as_ref()?.after_ms, true),
 ];
 
+/// A kind of trial that is slower by itself has to be so improbable by chance.
+const CHANCE_OF_A_KIND: f64 = 0.01;
+
 /// The values of a kind of trial.
 struct Stratum {
+    name: String,
     /// Whether such trials lost something before that they lose no more.
     is_mended: bool,
     before: Vec<f64>,
     after: Vec<f64>,
+}
+
+/// A time of all kinds together, and what a test says of it.
+struct Tested {
+    what: &'static str,
+    may_cost: bool,
+    strata: Vec<Stratum>,
+    test: RankTest,
 }
 
 /// What became of the times, of kinds that both reports have.
@@ -53,42 +67,82 @@ pub(super) fn times(
     let tested = TIMES.into_iter().filter_map(|(what, of, may_cost)| {
         let strata = strata(kinds, of, invariants);
         let test = compare_values(&pairs(strata.iter()))?;
-        Some((what, may_cost, strata, test))
+        Some(Tested { what, may_cost, strata, test })
     });
     let tested: Vec<_> = tested.collect();
-    let right = corrected(&tested.iter().map(|(.., test)| test.p).collect::<Vec<_>>());
+    let right = corrected(&tested.iter().map(|it| it.test.p).collect::<Vec<_>>());
     let tests = right.len() as f64;
     let both = tested.into_iter().zip(right);
-    both.map(|((what, may_cost, strata, test), p)| {
-        let [before, after] = sorted(&strata);
-        let medians = [&before, &after].map(|it| quantile(it, 0.5).unwrap_or_default());
-        let least = (medians[0] * MATTERS).max(MATTERS_MS);
-        let judged = |p, shift| timed((p, shift), least, same_machine);
+    both.map(|(it, p)| it.diff((p, tests), same_machine)).collect()
+}
+
+impl Tested {
+    /// With the probability by chance, corrected for so many tests.
+    fn diff(self, (p, tests): (f64, f64), same_machine: bool) -> TimeDiff {
+        let [before, after] = sorted(&self.strata);
+        let medians = [&before, &after].map(|it| median(it));
+        let judged = |p, shift| timed((p, shift), least(medians[0]), same_machine);
         let elsewhere = || {
-            let test = compare_values(&pairs(strata.iter().filter(|it| !it.is_mended)))?;
+            let test = compare_values(&pairs(self.strata.iter().filter(|it| !it.is_mended)))?;
             Some(judged(test.p * tests, test.shift).0)
         };
-        let (change, note) = match judged(p, test.shift) {
-            (Change::Worse, note) if may_cost => match elsewhere() {
+        let (change, note) = match judged(p, self.test.shift) {
+            (Change::Worse, note) if self.may_cost => match elsewhere() {
                 Some(Change::Worse) => (Change::Worse, note),
                 Some(Change::PerhapsWorse) => (Change::PerhapsWorse, Some(PERHAPS)),
                 _ => (Change::Changed, Some(PRICE)),
             },
             other => other,
         };
-        TimeDiff {
-            what: what.to_owned(),
+        let mut diff = TimeDiff {
+            what: self.what.to_owned(),
             change,
             median_before_ms: medians[0],
             median_after_ms: medians[1],
-            shift_ms: test.shift,
+            shift_ms: self.test.shift,
             trials_before: before.len() as u32,
             trials_after: after.len() as u32,
             p,
             note: note.map(str::to_owned),
+        };
+        let slower = self.slower_kind(tests).filter(|_| same_machine && change != Change::Worse);
+        if let Some((p, note)) = slower {
+            diff = TimeDiff { change: Change::Worse, p, note: Some(note), ..diff };
         }
-    })
-    .collect()
+        diff
+    }
+
+    /// The kind of trial that is slower for the surest, also where most are not, and where nothing was
+    /// mended.
+    fn slower_kind(&self, tests: f64) -> Option<(f64, String)> {
+        let tries = tests * self.strata.len() as f64;
+        let slower = self.strata.iter().filter(|it| !it.is_mended).filter_map(|it| {
+            let test = compare_values(&[(it.before.clone(), it.after.clone())])?;
+            let (p, [before, after]) = (test.p * tries, it.medians());
+            let note = format!("{}: {} → {}", it.name, time(before), time(after));
+            (p <= CHANCE_OF_A_KIND && test.shift >= least(before)).then_some((p, note))
+        });
+        slower.min_by(|one, other| one.0.total_cmp(&other.0))
+    }
+}
+
+impl Stratum {
+    fn medians(&self) -> [f64; 2] {
+        [&self.before, &self.after].map(|values| {
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            median(&sorted)
+        })
+    }
+}
+
+fn median(sorted: &[f64]) -> f64 {
+    quantile(sorted, 0.5).unwrap_or_default()
+}
+
+/// What a time has to change by to matter.
+fn least(median: f64) -> f64 {
+    (median * MATTERS).max(MATTERS_MS)
 }
 
 /// Kind by kind the values of those trials that violate nothing that differs.
@@ -103,8 +157,9 @@ fn strata(kinds: &Kinds<'_>, of: Time, invariants: &[InvariantDiff]) -> Vec<Stra
     // How long a start takes that is broken off is about no shutdown.
     let kinds = kinds.iter().filter(|(kind, _)| kind.0 != Situation::Startup);
     kinds
-        .map(|(_, (before, after))| Stratum {
-            is_mended: before.iter().any(|it| has_lost(it, &mended)),
+        .map(|((situation, moment, _), (before, after))| Stratum {
+            name: format!("{}, {moment}", situation.name()),
+            is_mended: is_mended(before, after, &mended),
             before: values(before),
             after: values(after),
         })
@@ -116,17 +171,28 @@ fn mended(invariants: &[InvariantDiff]) -> Vec<&str> {
     let is_mended = |it: &&InvariantDiff| {
         it.change == Change::Better && it.verdict_after == Some(VerdictName::Satisfied)
     };
-    let about_losses = |id: &&str| is_about_losses(id) || *id == JOBS;
+    let about_losses = |id: &&str| !phases_of(id).is_empty() || *id == JOBS;
     invariants.iter().filter(is_mended).map(|it| it.id.as_str()).filter(about_losses).collect()
 }
 
-/// Whether a trial lost something that was mended since. Trials with several signals are not judged by
-/// what one alone breaks, so that their requests tell.
+/// Whether most trials of a kind lost something before that it loses no more.
+fn is_mended(before: &[&TrialReport], after: &[&TrialReport], mended: &[&str]) -> bool {
+    let losing = before.iter().filter(|it| has_lost(it, mended)).count();
+    losing > 0 && 2 * losing >= before.len() && !after.iter().any(|it| has_lost(it, mended))
+}
+
+/// Whether a trial lost something that was mended. Trials with several signals are not judged by what
+/// one alone breaks, so that their requests tell.
 fn has_lost(trial: &TrialReport, mended: &[&str]) -> bool {
-    let waiting = trial.outcomes.iter().filter(|(phase, _)| WAITING.contains(&phase.as_str()));
+    let is_about = |name: &str| {
+        WAITING.iter().any(|phase| {
+            phase.name() == name && mended.iter().any(|id| phases_of(id).contains(phase))
+        })
+    };
+    let waiting = trial.outcomes.iter().filter(|(phase, _)| is_about(phase));
     let mut outcomes = waiting.flat_map(|(_, outcomes)| outcomes.keys());
     let is_violated = trial.violated.iter().any(|id| mended.contains(&id.as_str()));
-    is_violated || !mended.is_empty() && outcomes.any(|it| !KEPT.contains(&it.as_str()))
+    is_violated || outcomes.any(|it| !KEPT.contains(&it.as_str()))
 }
 
 fn pairs<'s>(strata: impl Iterator<Item = &'s Stratum>) -> Vec<(Vec<f64>, Vec<f64>)> {

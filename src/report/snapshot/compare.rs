@@ -70,10 +70,9 @@ pub fn updated(snapshot: &Snapshot, seen: &Seen) -> Snapshot {
         }
     }
     for (key, fate) in new.requests {
-        let was = snapshot.requests.get(&key);
-        let is_denied = seen.is_denied(&key.1);
-        let stays = was.filter(|was| !fate_differs(**was, &seen.requests[&key], is_denied));
-        updated.requests.insert(key, stays.copied().unwrap_or(fate));
+        let was = snapshot.requests.get(&key).copied().unwrap_or_default();
+        let differs = fate_differs(was, &seen.requests[&key], seen.is_denied(&key.1));
+        updated.requests.insert(key, if differs { fate } else { was });
     }
     for (key, span) in new.times {
         let was = snapshot.times.get(&key);
@@ -96,8 +95,10 @@ impl Comparison {
         for (id, invariant) in ids {
             let was = snapshot.invariants.get(id);
             let held = was.map(|(_, held)| *held);
-            self.compared += u32::from(held.is_some() && invariant.held().is_some());
-            match standing(held, invariant) {
+            let standing = standing(held, invariant);
+            let is_compared = held.is_some() && invariant.held().is_some();
+            self.compared += u32::from(is_compared || matches!(standing, Standing::Differs(_)));
+            match standing {
                 Standing::Differs(is) => {
                     let because = because(invariant);
                     self.differs(id, held.as_ref().map(|held| held as _), is.to_string(), because);
@@ -195,8 +196,14 @@ fn new(snapshot: &Snapshot, seen: &Seen) -> Vec<String> {
     let is_new = |id: &&String| !snapshot.invariants.contains_key(*id);
     let held = seen.invariants.iter().filter(|(_, it)| it.held() == Some(Held::Satisfied));
     let invariants = held.map(|(id, _)| id).filter(is_new).cloned();
-    let requests = seen.requests.keys().filter(|key| !snapshot.requests.contains_key(*key));
-    let requests = requests.map(|(situation, holder)| format!("{}.{holder}", situation.name()));
+    let requests = seen.requests.iter().filter(|(key, _)| !snapshot.requests.contains_key(*key));
+    let requests = requests.map(|((situation, holder), requests)| {
+        let fate = match requests.fate() {
+            fate if fate == Fate::default() => String::new(),
+            fate => format!(" ({fate})"),
+        };
+        format!("{}.{holder}{fate}", situation.name())
+    });
     let times = seen.times.keys().filter(|what| !snapshot.times.contains_key(*what)).cloned();
     invariants.chain(requests).chain(times).collect()
 }

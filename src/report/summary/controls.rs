@@ -33,7 +33,12 @@ const ABOUT: [(&str, &[Phase]); 5] = [
 
 /// Whether a control may excuse what violates an invariant.
 pub fn is_about_losses(invariant: &str) -> bool {
-    ABOUT.iter().any(|(id, _)| *id == invariant)
+    !phases_of(invariant).is_empty()
+}
+
+/// The phases of the requests whose loss violates an invariant; none where it is about something else.
+pub fn phases_of(invariant: &str) -> &'static [Phase] {
+    ABOUT.iter().find(|(id, _)| *id == invariant).map_or(&[], |(_, phases)| phases)
 }
 
 /// A situation with its moment, and a signal: its control has the same, and none. Where one of

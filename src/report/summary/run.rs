@@ -80,7 +80,7 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
     let is_missing = run.merged.as_ref().is_some_and(MergedReport::is_incomplete);
     let untried = match ended_by(&run, &trials) {
         Some(option) => format!("the run ended at its first violation ({option})").into(),
-        None => untried(&run, is_missing),
+        None => untried(&run, trials.len(), is_missing),
     };
     let occasions = Occasions::of(&trials, (&run.chosen, &untried), &run.unreachable);
     let is_searched = run.search.is_some();
@@ -140,12 +140,14 @@ pub fn assemble(run: RunFacts, trials: &[TrialSummary]) -> RunReport {
 }
 
 /// Why a situation that was chosen was not tried.
-fn untried(run: &RunFacts, is_missing: bool) -> Cow<'static, str> {
+fn untried(run: &RunFacts, tried: usize, is_missing: bool) -> Cow<'static, str> {
     let trials = run.configuration.get("trials").and_then(serde_json::Value::as_u64);
     let slice = Some(run.partition).filter(|it| it.is_part());
     match (slice, trials) {
         (Some(slice), _) => format!("{slice} has none of it: see the others (merge)").into(),
         _ if is_missing => "a slice of the plan is missing".into(),
+        _ if run.interrupted.is_some() => "the run was interrupted before that".into(),
+        (None, Some(_)) if tried < run.plan.trials.len() => "the run was over before that".into(),
         (None, Some(trials)) => {
             let trials = counted(trials, "trial", "trials");
             format!("a plan of {trials} has no room for it: ask for more (--trials)").into()
