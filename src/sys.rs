@@ -72,6 +72,24 @@ pub(crate) fn signal_first_thread(pid: u32, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Whether two processes share their memory, as a child of vfork(2) does until its execve(2)
+/// (kcmp(2), KCMP_VM).
+///
+/// # Errors
+/// ENOSYS where the kernel was built without it, EPERM when they may not be looked at, ESRCH when one
+/// has ended.
+#[cfg(target_os = "linux")]
+pub(crate) fn share_memory(one: u32, other: u32) -> io::Result<bool> {
+    const KCMP_VM: libc::c_int = 1;
+    let (one, other) = (one as libc::pid_t, other as libc::pid_t);
+    // SAFETY: the call takes five integers, of which it reads no memory.
+    match unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) } {
+        0 => Ok(true),
+        1.. => Ok(false),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lets a task wait until a descriptor can be read, as a pidfd can when its process has ended.
 ///
 /// # Errors

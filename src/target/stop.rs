@@ -112,26 +112,34 @@ mod linux {
         let stat = stat(pid)?;
         if stat.threads == 1 {
             let thread = PathBuf::from(format!("/proc/{pid}/task/{pid}"));
-            return (!is_still(stat.state, &thread)).then_some((pid, stat.state));
+            return (!is_still(pid, stat.state, &thread)).then_some((pid, stat.state));
         }
         let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
         threads.flatten().find_map(|thread| {
             let text = fs::read_to_string(thread.path().join("stat")).ok()?;
             let state = state_of(&text)?;
             let number = thread.file_name().to_str()?.parse().ok()?;
-            (!is_still(state, &thread.path())).then_some((number, state))
+            (!is_still(pid, state, &thread.path())).then_some((number, state))
         })
     }
 
     /// Stopped, traced or ended; or waiting in vfork(2) for a child that is stopped before its
     /// execve(2) (dash(1) starts programs that way). It can't be interrupted there, nor does it
     /// come back from there to its program before it is told to go on.
-    fn is_still(state: char, thread: &Path) -> bool {
+    fn is_still(pid: u32, state: char, thread: &Path) -> bool {
         match state {
             'T' | 't' | 'Z' | 'X' => true,
-            'D' => !children_of_thread(thread).is_empty(),
+            // One that waits like that in fork(2) (for cgroups(7), say) may still start a child.
+            'D' => children_of_thread(thread).iter().any(|child| {
+                // Where nobody can tell, it is more likely that.
+                sys::share_memory(pid, *child).unwrap_or_else(|error| is_untold(&error))
+            }),
             _ => false,
         }
+    }
+
+    fn is_untold(error: &std::io::Error) -> bool {
+        matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM))
     }
 }
 
